@@ -249,30 +249,32 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
     let Pool { instance_type, interfaces, addresses, .. } = *pool;
     let ssh = &stack.control_plane.ssh;
     let tracking = tracking(pool);
-    let (metrics_port, reserved_ports) = (stack.generator.metrics_port, stack.generator.reserved_ports.clone());
-    let listeners = reserved_ports.iter().copied().chain([metrics_port]).collect();
-    let ports = Ports::WIDEST;
-    let memory_bytes = instance_type.memory_mib << 20;
-    let connections =
-        Connections::promised(sources(stack, pool), ports.count_without(&listeners), memory_bytes, tracking);
+    let generator = &stack.generator;
+    let listeners = generator.reserved_ports.iter().copied().chain([generator.metrics_port]);
+    let connections = Connections::promised(
+        sources(stack, pool),
+        Ports::WIDEST.count_without(listeners),
+        instance_type.memory_mib << 20,
+        tracking,
+    );
     Config {
         format: Config::FORMAT,
         stack: stack.name.clone(),
         pool: pool_name.to_owned(),
         instance_type: instance_type.name.to_owned(),
-        java: stack.generator.java,
+        java: generator.java,
         interfaces,
         addresses,
         tracking,
-        ports,
-        reserved_ports,
+        ports: Ports::WIDEST,
+        reserved_ports: generator.reserved_ports.clone(),
         connections,
         descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
         spread: spread(stack),
-        metrics_port,
+        metrics_port: generator.metrics_port,
         executable_dir: EXECUTABLE_DIR.into(),
         ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
-        metadata_access: stack.generator.metadata_access,
+        metadata_access: generator.metadata_access,
     }
 }
 

@@ -216,12 +216,12 @@ impl Imds {
         if let Some(text) = read.get(INTERRUPTION).await? {
             let Interruption { action, time } =
                 serde_json::from_str(&text).map_err(|_| not_understood(INTERRUPTION, &text))?;
-            return Ok(Some(Notice::Interruption { action, time }));
+            return Ok(Some(Notice::Interruption { action: printable(&action), time: printable(&time) }));
         }
         if let Some(text) = read.get(REBALANCE).await? {
             let Rebalance { notice_time: time } =
                 serde_json::from_str(&text).map_err(|_| not_understood(REBALANCE, &text))?;
-            return Ok(Some(Notice::Rebalance { time }));
+            return Ok(Some(Notice::Rebalance { time: printable(&time) }));
         }
         Ok(None)
     }
@@ -399,7 +399,21 @@ impl Connect {
 }
 
 fn not_understood(path: &str, text: &str) -> ImdsError {
-    ImdsError::NotUnderstood { path: path.to_owned(), text: text.chars().take(100).collect() }
+    ImdsError::NotUnderstood { path: path.to_owned(), text: printable(text) }
+}
+
+/// The beginning of a text of the metadata service, for messages: it begins no other line, and does not change a terminal.
+fn printable(text: &str) -> String {
+    let is_plain = |character: char| {
+        // Those of the second kind change the direction of a text, or are not visible.
+        let hides = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        !character.is_control() && !hides
+    };
+    let mut printable = String::new();
+    for character in text.chars().take(100) {
+        if is_plain(character) { printable.push(character) } else { printable.extend(character.escape_default()) }
+    }
+    printable
 }
 
 /// Parses one value on each line.

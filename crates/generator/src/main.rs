@@ -5,7 +5,7 @@
 //! | `cli` | the command line |
 //! | `report`, `setup`, `spread`, `check`, `run` | the commands |
 //! | `host`, `imds`, `layout` | the config, the metadata and the network that the host should have |
-//! | `netlink`, `sockets`, `local_ports`, `sysctl`, `accounts` | the network, sockets, ports, parameters and users that the host has |
+//! | `netlink`, `sockets`, `local_ports`, `tcp_limits`, `sysctl`, `accounts` | the network, sockets, ports, limits, parameters and users that the host has |
 //! | `failure`, `output` | errors and stdout |
 //!
 //! Modules do not import each other in a cycle; a test checks this.
@@ -43,6 +43,7 @@ mod sockets;
 mod spread;
 #[cfg(target_os = "linux")]
 mod sysctl;
+#[cfg(target_os = "linux")]
 mod tcp_limits;
 
 use std::process::ExitCode;

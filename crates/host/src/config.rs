@@ -1,7 +1,6 @@
 //! The generator's config: what the boot template writes on every generator host and the binary reads there.
 
 use std::{
-    collections::BTreeSet,
     fmt,
     fs::File,
     io::{self, Read as _},
@@ -230,13 +229,13 @@ impl Config {
     pub const FORMAT: u32 = 2;
 
     /// The ports that outgoing connections leave to services of the host.
-    pub fn listeners(&self) -> BTreeSet<u16> {
-        self.reserved_ports.iter().copied().chain([self.metrics_port]).collect()
+    pub fn listeners(&self) -> impl Iterator<Item = u16> + '_ {
+        self.reserved_ports.iter().copied().chain([self.metrics_port])
     }
 
     /// How many local ports each address has for outgoing connections.
     pub fn ports_per_address(&self) -> u64 {
-        self.ports.count_without(&self.listeners())
+        self.ports.count_without(self.listeners())
     }
 
     /// The default of [`Config::metrics_port`].

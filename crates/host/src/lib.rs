@@ -6,7 +6,7 @@
 //! ```
 //! use trunnion_host::{Config, Connections, Mode, Ports, Spread, Ssh, Tracking};
 //! let sources = Mode::Kernel.sources(8, 30, Tracking::Untracked);
-//! let ports = Ports::WIDEST.count_without(&[Config::METRICS_PORT].into());
+//! let ports = Ports::WIDEST.count_without([Config::METRICS_PORT]);
 //! let config = Config {
 //!     format: Config::FORMAT,
 //!     stack: "loadtest".into(),

@@ -15,6 +15,8 @@ mod kernel;
 #[cfg(unix)]
 mod killpoints;
 mod live;
+#[cfg(target_os = "linux")]
+mod maven;
 mod pacing;
 mod replay;
 mod sandbox;

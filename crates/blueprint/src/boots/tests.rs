@@ -156,7 +156,7 @@ fn only_keys_of_the_stack_that_the_boot_uses_are_inputs() {
         change(&mut other);
         inputs_of(&other, "heavy") != inputs_of(&stack(), "heavy")
     };
-    let inputs: [&dyn Fn(&mut Stack); 15] = [
+    let inputs: [&dyn Fn(&mut Stack); 17] = [
         &|stack| stack.name.push('x'),
         &|stack| stack.region.push('x'),
         &|stack| stack.account.push('x'),
@@ -168,6 +168,8 @@ fn only_keys_of_the_stack_that_the_boot_uses_are_inputs() {
         &|stack| stack.generator.spread = Spread::Off,
         &|stack| stack.generator.spread_except.clear(),
         &|stack| stack.generator.metrics_port += 1,
+        &|stack| stack.generator.reserved_ports.push(9_100),
+        &|stack| stack.generator.metadata_access = true,
         &|stack| stack.control_plane.ssh.user.push('x'),
         &|stack| stack.control_plane.ssh.public_key.push('x'),
         &|stack| drop(stack.generator.variables.insert("packages".to_owned(), "htop".to_owned())),

@@ -11,11 +11,11 @@ mod gatling;
 mod http;
 mod journal;
 mod keep;
+mod lock;
 mod metrics;
 mod notify;
 mod port_parity;
 mod shared;
-mod single;
 mod sockets;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -51,7 +51,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
         return Err("only root can set up a host: run the service with `sudo`".into());
     }
     let host = Host::new(&arguments.host)?;
-    let _lock = single::lock()?;
+    let _lock = lock::lock()?;
     // A second client, so that the two readers do not wait for each other.
     let imds = Host::new(&arguments.host)?.imds;
     let refresh = Duration::from_secs(arguments.refresh);

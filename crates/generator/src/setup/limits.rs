@@ -24,7 +24,7 @@ const RESERVED_NAME: &str = "net/ipv4/ip_local_reserved_ports";
 
 pub(super) fn set_up(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut sysctls = sysctls(config);
-    let listeners: Vec<u16> = config.listeners().into_iter().filter(|port| config.ports.contains(*port)).collect();
+    let listeners: Vec<u16> = config.listeners().filter(|port| config.ports.contains(*port)).collect();
     if !listeners.is_empty() {
         // Without the reservation, a connection can hold the port when the service restarts.
         let others = sysctl::get(RESERVED_NAME)?.unwrap_or_default();

@@ -28,7 +28,7 @@ use crate::{
         ensure,
         stage::{Stage, StageOptions, target_ipv4},
     },
-    root, run, target_folder,
+    maven, root, run, target_folder,
 };
 
 const INTERFACES: usize = 4;
@@ -82,23 +82,7 @@ pub(super) fn prepare() -> Result<PathBuf, Failure> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    let pom = sources.join("pom.xml");
-    // The copy says which libraries were downloaded completely.
-    if fs::read(&pom)? != fs::read(at("pom.xml")).unwrap_or_default() {
-        eprintln!("Downloading Gatling's libraries, about 50 MB …");
-        remove(at("lib"))?;
-        let mut output = std::ffi::OsString::from("-DoutputDirectory=");
-        output.push(at("lib"));
-        let mut maven = Command::new("mvn");
-        maven.args(["--quiet", "--batch-mode", "--file"]).arg(&pom).arg("dependency:copy-dependencies").arg(output);
-        run(maven.stdout(io::stderr())).map_err(|error| {
-            format!(
-                "Maven could not download Gatling's libraries: {error}\n\
-                 help: see Maven's messages above; a proxy or a mirror belongs into `~/.m2/settings.xml`"
-            )
-        })?;
-        fs::copy(&pom, at("pom.xml"))?;
-    }
+    maven::libraries(&sources.join("pom.xml"), &at("lib"))?;
     interrupted()?;
     eprintln!("Compiling the simulations and their target …");
     remove(at("classes"))?;

@@ -56,8 +56,8 @@ pub(crate) struct Interface {
 pub(crate) enum Fault {
     /// This status and an empty body, such as 500 or 404.
     Status(u16),
-    /// 200 and an empty body.
-    Empty,
+    /// 200 and this body.
+    Text(&'static str),
     /// The connection ends in the middle of the body.
     Cut,
     /// The connection stays open without an answer.
@@ -233,7 +233,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         let written = match fault {
             None => answer.write(&mut stream),
             Some(Fault::Status(status)) => Answer::new(status, "").write(&mut stream),
-            Some(Fault::Empty) => Answer::new(200, "").write(&mut stream),
+            Some(Fault::Text(text)) => Answer::new(200, text).write(&mut stream),
             Some(Fault::Cut) => {
                 // The header announces more bytes than follow.
                 let _ = write!(

@@ -15,7 +15,7 @@ use super::{
     Test, debian, ensure,
     stage::{Stage, StageOptions},
 };
-use crate::{Failure, root, run, target_folder};
+use crate::{Failure, maven, root, run, target_folder};
 
 pub(crate) const TESTS: &[Test] =
     &[("login_with_each_library_under_debian", debian_default), ("login_with_each_library_under_amazon_linux", amazon)];
@@ -53,7 +53,7 @@ const LIBRARIES: &[Library] = &[
     Library { name: "Apache MINA SSHD with EdDSA", client: "mina", jars: &["sshd-", "eddsa-"], refuses: &[] },
     Library { name: "sshj", client: "sshj", jars: &["sshj-", "bc", "asn-one-"], refuses: &[] },
     Library { name: "JSch", client: "jsch", jars: &["jsch-2"], refuses: &[] },
-    // It reads PEM only, has no ed25519, and signs with SHA-1 where the key is RSA.
+    // It reads PEM only, and no key of these kinds but ECDSA.
     Library {
         name: "JSch 0.1.55",
         client: "jsch",
@@ -193,19 +193,7 @@ fn clients() -> Result<(PathBuf, Vec<PathBuf>), Failure> {
     let sources = root().join(SOURCES);
     let folder = target_folder().join("kernel/login");
     let (jars, classes) = (folder.join("jars"), folder.join("classes"));
-    let pom = fs::read_to_string(sources.join("pom.xml"))?;
-    let done = jars.join("pom.xml");
-    if fs::read_to_string(&done).ok().as_deref() != Some(&*pom) {
-        if jars.exists() {
-            fs::remove_dir_all(&jars)?;
-        }
-        let mut maven = Command::new("mvn");
-        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(sources.join("pom.xml"));
-        maven.arg(format!("-Dmaven.repo.local={}", target_folder().join("maven").display()));
-        run(maven.arg(format!("-DoutputDirectory={}", jars.display())))?;
-        // Last, so that an interrupted download starts again.
-        copy(&sources.join("pom.xml"), &done)?;
-    }
+    maven::libraries(&sources.join("pom.xml"), &jars)?;
     let paths: Result<Vec<_>, _> = fs::read_dir(&jars)?.map(|entry| entry.map(|entry| entry.path())).collect();
     let mut paths = paths?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "jar"));
@@ -217,9 +205,4 @@ fn clients() -> Result<(PathBuf, Vec<PathBuf>), Failure> {
         .arg(&classes)
         .arg(sources.join("Login.java")))?;
     Ok((classes, paths))
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<(), Failure> {
-    fs::copy(from, to)?;
-    Ok(())
 }

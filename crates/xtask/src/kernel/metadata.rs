@@ -79,6 +79,9 @@ fn closed() -> Result<(), Failure> {
     stage.generator(&["setup", "--undo"])?.succeeded()?;
     let left = stage.script("ip rule; ip -6 rule")?.succeeded()?.stdout;
     ensure!(!left.contains("prohibit"), "{left}");
+    // The programs are gone, too, with the id of a user that the next account may get.
+    let shown = stage.generator(&["spread", "--show"])?;
+    ensure!(shown.code != 0, "the programs are still attached: {shown}");
     Ok(())
 }
 

@@ -122,7 +122,7 @@ fn stage_has_a_metadata_service() -> Result<(), Failure> {
     ensure!(own == stream.local_addr()? && own.is_ipv6(), "{own} came");
 
     let imds = stage.imds();
-    let faults = [(Fault::Status(500), " 500"), (Fault::Empty, " 200"), (Fault::Silence, " 000"), (Fault::Cut, "")];
+    let faults = [(Fault::Status(500), " 500"), (Fault::Text(""), " 200"), (Fault::Silence, " 000"), (Fault::Cut, "")];
     for (fault, end) in faults {
         imds.fail("/mac", fault);
         let output = get("meta-data/mac")?;

@@ -320,7 +320,7 @@ fn run_survives_an_outage_of_the_metadata() -> Result<(), Failure> {
     for (part, fault) in [
         ("", Fault::Status(500)),
         ("02:00:00:00:00:01/local-ipv4s", Fault::Status(404)),
-        ("macs/", Fault::Empty),
+        ("macs/", Fault::Text("")),
         ("local-ipv4s", Fault::Cut),
     ] {
         let before = said("metadata: read failed")?;
@@ -481,7 +481,7 @@ fn run_treats_a_late_interface_like_the_first() -> Result<(), Failure> {
     })
 }
 
-/// Text of the metadata service neither begins a line of the journal nor changes the terminal.
+/// Text of the metadata service neither begins a line nor changes a terminal, in the journal and in errors of commands.
 fn run_writes_one_line_for_each_message() -> Result<(), Failure> {
     let (stage, _sshd) = stage()?;
     let service = start(&stage, "1")?;
@@ -493,7 +493,11 @@ fn run_writes_one_line_for_each_message() -> Result<(), Failure> {
         Ok(said)
     })?;
     ensure!(!said.contains('\u{1b}') && !said.lines().any(|line| line.starts_with("STATUS=")), "{said}");
-    ensure!(said.lines().all(|line| line.len() < 5_000), "a line is too long");
+    ensure!(said.lines().all(|line| line.len() < 1_000), "a line is too long");
+
+    stage.imds().fail("subnet-ipv4-cidr-block", Fault::Text("10.0.0.0\n\u{1b}[2Jok"));
+    let ended = stage.generator(&["setup"])?.ended_with(1)?;
+    ensure!(ended.stderr.contains(r"`10.0.0.0\n\u{1b}[2Jok`"), "{ended}");
     Ok(())
 }
 

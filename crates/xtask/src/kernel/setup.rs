@@ -240,10 +240,10 @@ fn failing_metadata() -> Result<(), Failure> {
         ("", Fault::Status(500)),
         ("api/token", Fault::Status(403)),
         ("", Fault::Silence),
-        ("interfaces/macs/", Fault::Empty),
+        ("interfaces/macs/", Fault::Text("")),
         (must_have.as_str(), Fault::Status(404)),
         (must_have.as_str(), Fault::Status(503)),
-        (must_have.as_str(), Fault::Empty),
+        (must_have.as_str(), Fault::Text("")),
         (must_have.as_str(), Fault::Cut),
         ("/ipv4-prefix", Fault::Status(500)),
         ("/ipv4-prefix", Fault::Cut),
@@ -257,7 +257,7 @@ fn failing_metadata() -> Result<(), Failure> {
     }
     // Metadata without prefixes looks like a host without any. Their addresses are kept for the promise, with a
     // warning.
-    for fault in [Fault::Status(404), Fault::Empty] {
+    for fault in [Fault::Status(404), Fault::Text("")] {
         imds.fail("/ipv4-prefix", fault);
         let ended = stage.generator(&["setup"])?.succeeded()?;
         imds.heal();

@@ -1,4 +1,4 @@
-//! Keeps a second service from running on the same host: both would alternate the port range and set up the host.
+//! The lock that keeps a second service from running on the same host: both would alternate the port range and set up the host.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -32,10 +32,11 @@ pub(super) fn lock() -> Result<File, Failure> {
         Err(TryLockError::WouldBlock) => {
             let mut process = String::new();
             let _ = file.read_to_string(&mut process);
+            // Empty while the other service starts.
+            let process = if process.is_empty() { String::new() } else { format!(", as process {}", process.trim()) };
             return Err(format!(
-                "`trunnion-generator run` already runs on this host, as process {}: stop that one first, with \
-                 `systemctl stop trunnion-generator` if systemd started it",
-                process.trim()
+                "`trunnion-generator run` already runs on this host{process}: stop that one first, with \
+                 `systemctl stop trunnion-generator` if systemd started it"
             )
             .into());
         }
