@@ -275,6 +275,8 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
         executable_dir: EXECUTABLE_DIR.into(),
         ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
         metadata_access: generator.metadata_access,
+        network: None,
+        ipv6: false,
     }
 }
 

@@ -87,6 +87,8 @@ pub(crate) struct Interface {
     pub(crate) addresses: Vec<Ipv4Addr>,
     /// Delegated prefixes.
     pub(crate) prefixes: Vec<Ipv4Net>,
+    /// The private IPv4 addresses that have a public one.
+    pub(crate) public: Vec<Ipv4Addr>,
     pub(crate) ipv6_subnets: Vec<Ipv6Net>,
     pub(crate) ipv6_addresses: Vec<Ipv6Addr>,
     pub(crate) ipv6_prefixes: Vec<Ipv6Net>,
@@ -259,10 +261,23 @@ impl<'a> Read<'a> {
             subnet: self.one(&path("subnet-ipv4-cidr-block")).await?,
             addresses: self.some(&path("local-ipv4s")).await?,
             prefixes: self.all(&path("ipv4-prefix")).await?,
+            public: self.public(&path("ipv4-associations/")).await?,
             ipv6_subnets: self.all(&path("subnet-ipv6-cidr-blocks")).await?,
             ipv6_addresses: self.all(&path("ipv6s")).await?,
             ipv6_prefixes: self.all(&path("ipv6-prefix")).await?,
         })
+    }
+
+    /// The private addresses that have a public one, in their order.
+    async fn public(&mut self, path: &str) -> Result<Vec<Ipv4Addr>, ImdsError> {
+        let mut associated = Vec::new();
+        for public in self.all::<Ipv4Addr>(path).await? {
+            // One that was taken away meanwhile is not there any more.
+            associated.extend(self.all::<Ipv4Addr>(&format!("{path}{public}")).await?);
+        }
+        associated.sort_unstable();
+        associated.dedup();
+        Ok(associated)
     }
 
     /// A value that must be there.

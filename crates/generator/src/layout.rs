@@ -51,6 +51,8 @@ pub(crate) struct Interface {
     pub(crate) table: u32,
     /// All addresses, with those of prefixes; the primary IPv4 address is the first.
     pub(crate) addresses: Vec<IpAddr>,
+    /// Those of IPv4 that have a public address.
+    pub(crate) public: Vec<IpAddr>,
     /// The same addresses as ranges for source rules: one for each prefix and one for each other address.
     pub(crate) sources: Vec<IpNet>,
 }
@@ -144,11 +146,10 @@ impl Interface {
         if device >= TABLES_PER_CARD || card >= TABLES / TABLES_PER_CARD {
             return Err(LayoutError::ManyDevices { card, device });
         }
-        let prefixes = given.prefixes.iter().map(Ipv4Net::trunc);
-        let alone = addresses.iter().filter(|address| match address {
-            IpAddr::V4(address) => !given.prefixes.iter().any(|prefix| prefix.contains(address)),
-            IpAddr::V6(_) => true,
-        });
+        let prefixes = given.prefixes.iter().map(|prefix| IpNet::from(prefix.trunc()));
+        let prefixes = prefixes.chain(given.ipv6_prefixes.iter().map(|prefix| prefix.trunc().into()));
+        let prefixes: Vec<IpNet> = prefixes.collect();
+        let alone = addresses.iter().filter(|address| !prefixes.iter().any(|prefix| prefix.contains(*address)));
         Ok(Self {
             index: link.index,
             name: link.name.clone(),
@@ -161,7 +162,12 @@ impl Interface {
                 .first()
                 .map(|subnet| (subnet.trunc(), Ipv6Addr::from_bits(subnet.network().to_bits().saturating_add(1)))),
             table: TABLES + TABLES_PER_CARD * card + device,
-            sources: alone.map(|&address| address.into()).chain(prefixes.map(IpNet::from)).collect(),
+            public: addresses
+                .iter()
+                .copied()
+                .filter(|address| given.public.iter().any(|public| public == address))
+                .collect(),
+            sources: alone.map(|&address| address.into()).chain(prefixes.iter().copied()).collect(),
             addresses,
         })
     }
@@ -169,8 +175,8 @@ impl Interface {
 
 /// All addresses of the interface, with those of its prefixes.
 ///
-/// A delegated IPv6 prefix is a /80 with 2^48 addresses, and none of them is configured. Assign single addresses of it to the
-/// interface instead.
+/// A delegated IPv6 prefix is a /80 with 2^48 addresses. As many of them are configured as the interface needs to have as many
+/// addresses of IPv6 as of IPv4. The first one of a prefix is left out: it stands for every router (RFC 4291, section 2.6.1).
 fn addresses(given: &imds::Interface) -> Result<Vec<IpAddr>, LayoutError> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for &address in &given.addresses {
@@ -194,6 +200,18 @@ fn addresses(given: &imds::Interface) -> Result<Vec<IpAddr>, LayoutError> {
         }
         addresses.push(address.into());
     }
+    for &prefix in &given.ipv6_prefixes {
+        let subnet = given.ipv6_subnets.first().map_or(IpNet::from(given.subnet), |&subnet| subnet.into());
+        if !given.ipv6_subnets.iter().any(|subnet| subnet.contains(&prefix)) {
+            return Err(LayoutError::OutsideSubnet { range: prefix.into(), subnet });
+        }
+    }
+    let (ipv4, ipv6) = (addresses.iter().filter(|address| address.is_ipv4()).count(), given.ipv6_addresses.len());
+    let of_prefixes = given.ipv6_prefixes.iter().flat_map(|prefix| {
+        let (first, last) = (prefix.network().to_bits(), prefix.broadcast().to_bits());
+        (first.saturating_add(1)..=last).map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)))
+    });
+    addresses.extend(of_prefixes.take(ipv4.saturating_sub(ipv6)));
     Ok(addresses)
 }
 
@@ -219,6 +237,7 @@ mod tests {
             subnet: format!("10.0.{third}.0/24").parse().unwrap(),
             addresses: vec![format!("10.0.{third}.5").parse().unwrap(), format!("10.0.{third}.6").parse().unwrap()],
             prefixes: Vec::new(),
+            public: Vec::new(),
             ipv6_subnets: Vec::new(),
             ipv6_addresses: Vec::new(),
             ipv6_prefixes: Vec::new(),
@@ -261,14 +280,16 @@ mod tests {
         second.ipv6_prefixes = vec!["2001:db8::1:0:0:0/80".parse().unwrap()];
         let layout = layout(vec![interface(1, 0, 0), second], &[link(1, 1), link(2, 2)]).unwrap();
         let second = &layout.interfaces[1];
-        assert_eq!(second.addresses.len(), 2 + 16 + 1);
+        assert_eq!(second.addresses.len(), 2 + 16 + 1 + 17);
+        assert_eq!(second.addresses[19].to_string(), "2001:db8::1:0:0:1");
+        assert_eq!(second.addresses[35].to_string(), "2001:db8::1:0:0:11");
         assert_eq!(second.addresses[0].to_string(), "10.0.1.5");
         assert_eq!(
             (second.addresses[2].to_string(), second.addresses[17].to_string()),
             ("10.0.1.16".into(), "10.0.1.31".into())
         );
         let sources: Vec<_> = second.sources.iter().map(ToString::to_string).collect();
-        assert_eq!(sources, ["10.0.1.5/32", "10.0.1.6/32", "2001:db8::5/128", "10.0.1.16/28"]);
+        assert_eq!(sources, ["10.0.1.5/32", "10.0.1.6/32", "2001:db8::5/128", "10.0.1.16/28", "2001:db8:0:0:1::/80"]);
         assert_eq!(second.ipv6.unwrap().1.to_string(), "2001:db8::1");
     }
 

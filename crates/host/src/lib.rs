@@ -25,6 +25,8 @@
 //!     executable_dir: "/var/lib/gatling".into(),
 //!     ssh: Ssh { user: "gatling".into(), authorized_keys: vec!["ssh-ed25519 AAAA gatling".into()] },
 //!     metadata_access: false,
+//!     network: None,
+//!     ipv6: false,
 //! };
 //! assert_eq!(config.connections.per_destination, 13_547_310);
 //! assert_eq!(Config::parse(&config.to_json()?)?, config);
@@ -36,4 +38,6 @@ mod capacity;
 mod config;
 
 pub use capacity::{BYTES_PER_CONNECTION, Connections, Ports, most_by_memory};
-pub use config::{CONFIG_PATH, Config, ConfigError, Except, Mode, Spread, Ssh, Tracking};
+pub use config::{
+    CONFIG_PATH, Config, ConfigError, DefaultRoutes, Except, Mode, Network, Route, Spread, Ssh, Tracking,
+};

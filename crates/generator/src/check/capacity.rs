@@ -160,6 +160,8 @@ mod tests {
             executable_dir: "/".into(),
             ssh: Ssh { user: String::new(), authorized_keys: Vec::new() },
             metadata_access: false,
+            network: None,
+            ipv6: false,
         }
     }
 

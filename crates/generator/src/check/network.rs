@@ -123,6 +123,10 @@ pub(super) fn metadata(config: &Config, layout: &Layout) -> Check {
         if (addresses as u64) < u64::from(config.addresses) {
             details.push(format!("`{}` has {addresses} addresses, {} were promised", interface.name, config.addresses));
         }
+        let ipv6 = interface.addresses.len() as u64 - addresses as u64;
+        if config.ipv6 && ipv6 < u64::from(config.addresses) {
+            details.push(format!("`{}` has {ipv6} IPv6 addresses, {} were promised", interface.name, config.addresses));
+        }
     }
     if details.is_empty() {
         let addresses = layout.addresses().count();

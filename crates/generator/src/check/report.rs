@@ -1,5 +1,7 @@
 //! Judges what was found. Pure: from the config, the layout and the facts.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use trunnion_host::Config;
 
@@ -10,7 +12,7 @@ use super::{
     limits, network, probe, session, spread, sshd,
     verdict::{Check, State},
 };
-use crate::{imds::ImdsError, layout::Layout};
+use crate::{imds::ImdsError, layout::Layout, spread::Rules};
 
 /// The results of all checks, and the capacity of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,7 +27,8 @@ impl Report {
     /// Judges the facts.
     pub(crate) fn new(config: &Config, layout: Result<&Layout, &str>, facts: &Facts) -> Self {
         let mut checks = Vec::new();
-        let mut usable = Vec::new();
+        let (mut usable, mut rules) = (Vec::new(), Rules::default());
+        let failed = |address: &IpAddr| facts.probes.as_ref().is_some_and(|probes| probes.failed.contains_key(address));
         match layout {
             Err(why) => checks.push(Check::failed(
                 "metadata",
@@ -46,15 +49,18 @@ impl Report {
                         checks.push(network::routes(layout, network));
                         checks.push(network::metadata_access(config, network));
                         usable = network.usable(layout.load_interfaces(config));
+                        usable.retain(|address| !failed(address));
+                        let mut all = network.usable(&layout.interfaces);
+                        all.retain(|address| !failed(address));
+                        rules = Rules::new(config, layout, &all);
                     }
                 }
             }
         }
         if let Some(probes) = &facts.probes {
             checks.push(probe::judge(probes));
-            usable.retain(|address| !probes.failed.contains_key(address));
         }
-        checks.push(spread::judge(config, &usable, &facts.spreading));
+        checks.push(spread::judge(config, &rules, &facts.spreading));
         let sources = spread::sources(config, &usable, &facts.spreading);
         checks.push(limits::ports(config, &facts.limits));
         checks.extend(session::judge(config, &facts.limits, &facts.session));

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-use trunnion_host::{Config, Mode};
+use trunnion_host::{Config, Mode, Route};
 
 use super::verdict::Check;
 use crate::{
     failure::causes,
-    spread::{Options, Source, SpreadError, Spreader},
+    spread::{Options, Rules, Source, SpreadError, Spreader},
 };
 
 const ATTACH: &str = "run `trunnion-generator spread`";
@@ -67,11 +67,12 @@ fn taken(sources: &[Source]) -> BTreeMap<IpAddr, bool> {
     sources.iter().map(|source| (source.address, source.draining)).collect()
 }
 
-pub(super) fn judge(config: &Config, usable: &[IpAddr], spreading: &Spreading) -> Check {
+pub(super) fn judge(config: &Config, rules: &Rules, spreading: &Spreading) -> Check {
     const NAME: &str = "spread";
+    let usable = rules.addresses();
     let sources = match (config.spread.mode, spreading) {
         (Mode::Simulation, _) => {
-            let message = format!("the simulations choose among {} addresses", usable.len());
+            let message = format!("the simulations choose among {} addresses", rules.sources.len());
             return Check::ok(NAME, message);
         }
         (Mode::Off, _) => return Check::ok(NAME, "off: the primary address is the only source"),
@@ -110,5 +111,14 @@ pub(super) fn judge(config: &Config, usable: &[IpAddr], spreading: &Spreading) -
         let help = "to use an address again, run `trunnion-generator spread --add ADDRESS`";
         return Check::warning(NAME, "some addresses get no new connections", help).with(draining);
     }
-    Check::ok(NAME, format!("the kernel spreads connections over {} addresses", taken.len()))
+    let said = format!("the kernel spreads connections over {} addresses", rules.sources.len());
+    let gateway = config.network.as_ref().is_some_and(|network| network.default_routes.ipv4 == Route::InternetGateway);
+    match rules.public.len() {
+        _ if !gateway => Check::ok(NAME, said),
+        0 => {
+            let message = format!("{said}, and no address reaches the internet: none has a public address");
+            Check::warning(NAME, message, "apply the stack: it associates the Elastic IPs of `public_addresses`")
+        }
+        public => Check::ok(NAME, format!("{said}, and those to the internet over {public}")),
+    }
 }

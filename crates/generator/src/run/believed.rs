@@ -84,6 +84,7 @@ mod tests {
                 subnet: "10.0.1.0/24".parse().unwrap(),
                 addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
                 prefixes: Vec::new(),
+                public: Vec::new(),
                 ipv6_subnets: Vec::new(),
                 ipv6_addresses: Vec::new(),
                 ipv6_prefixes: Vec::new(),

@@ -26,7 +26,7 @@ use crate::{
     host::{self, Host},
     layout::Layout,
     setup::{self, Outcome},
-    spread::{self, Options, SpreadError, Spreader},
+    spread::{self, Options, Rules, SpreadError, Spreader},
 };
 
 /// Changes come in bursts: those that follow the first one within this time are handled together.
@@ -204,7 +204,7 @@ impl<'a> Keeper<'a> {
         let changed = std::mem::replace(&mut self.interfaces, names) != self.interfaces;
         self.set_up(&layout, whole || changed).await;
         let network = Network::look(&self.host.config, &layout).await.map_err(|error| error.to_string());
-        let usable = network.as_ref().map(|network| network.usable(layout.load_interfaces(&self.host.config)));
+        let usable = network.as_ref().map(|network| network.usable(&layout.interfaces));
         let usable = usable.unwrap_or_default();
         let spreading = self.spread(&layout, &usable);
         let session = self.session().await;
@@ -259,7 +259,7 @@ impl<'a> Keeper<'a> {
                 return Ok(());
             }
             say(format_args!("spread: removed source {}", list(&gone)));
-            spreader.sync(&kept, &spread::except(&self.host.config, Some(layout)))
+            spreader.sync(&Rules::new(&self.host.config, layout, &kept))
         });
         if let Err(error) = left {
             say(format_args!("spread: {error}{}", causes(&error)));
@@ -293,7 +293,7 @@ impl<'a> Keeper<'a> {
             return Ok(Spreading::Attached(spreader.sources()?));
         }
         let before: BTreeSet<IpAddr> = spreader.sources()?.iter().map(|source| source.address).collect();
-        spreader.sync(usable, &spread::except(config, Some(layout)))?;
+        spreader.sync(&Rules::new(config, layout, usable))?;
         if self.counted.is_none_or(|at| at.elapsed() >= RECOUNT) {
             self.counted = Some(Instant::now());
             let spreader = spreader.clone();

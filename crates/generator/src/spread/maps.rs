@@ -11,6 +11,9 @@ use netlink_packet_sock_diag::inet::SocketId;
 /// The most source addresses of one family.
 pub(super) const MOST_SOURCES: u32 = 16_384;
 
+/// The number of groups.
+pub(super) const GROUPS: u32 = 3;
+
 /// The most words of marks of one family, with a bit for each source.
 pub(super) const WORDS: i32 = MOST_SOURCES.div_ceil(64).cast_signed();
 
@@ -19,23 +22,26 @@ pub(super) const WORDS: i32 = MOST_SOURCES.div_ceil(64).cast_signed();
 pub(super) enum Map {
     /// Whose connections are spread: one [`Settings`].
     Settings,
-    /// The numbers of sources: of IPv4 at 0, of IPv6 at 1. A number is raised after a source was written, and lowered before
-    /// one is cleared, so that no connection finds an empty slot.
+    /// The numbers of sources, by [`Group`]. A number is raised after a source was written, and lowered before one is cleared,
+    /// so that no connection finds an empty slot.
     Counts,
-    /// The sources: of IPv4 from 0 on, of IPv6 from [`MOST_SOURCES`] on.
+    /// The sources: [`MOST_SOURCES`] slots for each [`Group`].
     Sources,
     /// By source, how many connections got it, and for how many the kernel refused it.
     Taken,
-    /// Sources that were drained by hand. Only this binary uses this map.
+    /// Sources that were drained by hand, with the groups to which they belong. Only this binary uses this map.
     Draining,
-    /// Prefixes of destinations whose connections keep the host's normal source.
-    Except,
+    /// By prefix, the [`Treatment`] of destinations. Those of IPv4 without an entry are on the internet, and only the sources
+    /// with a public address reach them.
+    Destinations,
     /// By destination, its [`Turn`]. The least recently used destinations are evicted.
     Turns,
     /// The [`Turn`] of new destinations, and of those for which [`Map::Turns`] has no room.
     Start,
     /// The slot of each source in [`Map::Sources`].
     Slots,
+    /// The slot of each source in the group [`Group::Public`].
+    PublicSlots,
     /// By source and destination, how many connections there are. An entry goes with its last connection.
     Live,
     /// By destination and number of a word of 64 slots, the [`Marks`] of the sources in them. Without an entry, none is set.
@@ -71,16 +77,17 @@ const LPM_TRIE: u32 = 11;
 const GROWING: u32 = 1;
 
 impl Map {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Settings,
         Self::Counts,
         Self::Sources,
         Self::Taken,
         Self::Draining,
-        Self::Except,
+        Self::Destinations,
         Self::Turns,
         Self::Start,
         Self::Slots,
+        Self::PublicSlots,
         Self::Live,
         Self::Full,
         Self::Pending,
@@ -95,10 +102,11 @@ impl Map {
             Self::Sources => "sources",
             Self::Taken => "taken",
             Self::Draining => "draining",
-            Self::Except => "except",
+            Self::Destinations => "destinations",
             Self::Turns => "turns",
             Self::Start => "start",
             Self::Slots => "slots",
+            Self::PublicSlots => "public_slots",
             Self::Live => "live",
             Self::Full => "full",
             Self::Pending => "pending",
@@ -109,11 +117,11 @@ impl Map {
     pub(super) const fn definition(self) -> Definition {
         let (kind, key_bytes, value_bytes, entries, flags) = match self {
             Self::Settings => (ARRAY, 4, 24, 1, 0),
-            Self::Counts => (ARRAY, 4, 4, 2, 0),
-            Self::Sources => (ARRAY, 4, 16, 2 * MOST_SOURCES, 0),
+            Self::Counts => (ARRAY, 4, 4, GROUPS, 0),
+            Self::Sources => (ARRAY, 4, 16, GROUPS * MOST_SOURCES, 0),
             Self::Taken => (HASH, 16, 16, 2 * MOST_SOURCES, GROWING),
-            Self::Draining | Self::Slots => (HASH, 16, 4, 2 * MOST_SOURCES, GROWING),
-            Self::Except => (LPM_TRIE, 20, 4, 16_384, GROWING),
+            Self::Draining | Self::Slots | Self::PublicSlots => (HASH, 16, 4, 2 * MOST_SOURCES, GROWING),
+            Self::Destinations => (LPM_TRIE, 20, 4, 16_384, GROWING),
             Self::Turns => (LRU_HASH, 20, 16, 65_536, 0),
             Self::Start => (ARRAY, 4, 16, 1, 0),
             Self::Live => (HASH, 36, 8, 1 << 20, GROWING),
@@ -182,9 +190,51 @@ impl Settings {
     }
 }
 
-/// The number of a family in [`Map::Counts`] and [`Map::Sources`]: 0 for IPv4, 1 for IPv6.
-pub(super) fn family(address: IpAddr) -> u32 {
-    u32::from(address.is_ipv6())
+/// The sources among which connections to one kind of destination are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    /// All sources of IPv4.
+    Ipv4 = 0,
+    /// All sources of IPv6.
+    Ipv6 = 1,
+    /// The sources of IPv4 that reach the internet.
+    Public = 2,
+}
+
+impl Group {
+    pub(super) const ALL: [Self; GROUPS as usize] = [Self::Ipv4, Self::Ipv6, Self::Public];
+
+    /// Its number in [`Map::Counts`].
+    pub(super) const fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// Its first slot in [`Map::Sources`].
+    pub(super) const fn first(self) -> u32 {
+        self.number() * MOST_SOURCES
+    }
+
+    /// The group of all sources of this address's family.
+    pub(super) const fn all(address: IpAddr) -> Self {
+        if address.is_ipv6() { Self::Ipv6 } else { Self::Ipv4 }
+    }
+
+    /// The map with the slots of its sources.
+    pub(super) const fn slots(self) -> Map {
+        match self {
+            Self::Ipv4 | Self::Ipv6 => Map::Slots,
+            Self::Public => Map::PublicSlots,
+        }
+    }
+}
+
+/// How connections to destinations with an entry in [`Map::Destinations`] are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Treatment {
+    /// They keep the host's normal source.
+    Except = 1,
+    /// Over all sources.
+    All = 2,
 }
 
 pub(super) fn key(address: IpAddr) -> Key {

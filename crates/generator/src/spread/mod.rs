@@ -14,6 +14,7 @@ mod maps;
 mod object_file;
 mod place;
 mod program;
+mod rules;
 mod simulation;
 mod spreader;
 mod sys;
@@ -34,6 +35,7 @@ use trunnion_host::{Config, Except, Mode};
 
 pub(crate) use self::{
     error::SpreadError,
+    rules::Rules,
     simulation::Simulation,
     spreader::{Options, Source, Spreader},
 };
@@ -41,7 +43,7 @@ use crate::{
     accounts,
     failure::Failure,
     host::{self, Host},
-    layout::{Interface, Layout},
+    layout::Interface,
     local_ports::LocalPorts,
     netlink::Netlink,
     output::data,
@@ -132,9 +134,9 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         None
     };
-    let sources = match &layout {
-        Some(layout) if arguments.source.is_empty() => present(layout.load_interfaces(&config)).await?,
-        _ => arguments.source.clone(),
+    let mut rules = match &layout {
+        Some(layout) if arguments.source.is_empty() => Rules::new(&config, layout, &present(&layout.interfaces).await?),
+        layout => Rules::everywhere(arguments.source.clone(), rules::except(&config, layout.as_ref())),
     };
     match config.spread.mode {
         Mode::Kernel => {
@@ -144,13 +146,12 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
                 None => Some(uid_of(&config.ssh.user)?),
             };
             let options = Options { uid, cgroup: arguments.cgroup.clone(), pins: pins.clone(), ports: ports(&config) };
-            let mut except = except(&config, layout.as_ref());
-            except.extend(&arguments.except);
+            rules.except.extend(&arguments.except);
             let spreader = Spreader::attach(&options)?;
-            spreader.sync(&sources, &except)?;
+            spreader.sync(&rules)?;
             spreader.recount()?;
             let whose = uid.map_or("all users".to_owned(), |uid| format!("user id {uid}"));
-            let said = format!("connections of {whose} are spread over {} source addresses", sources.len());
+            let said = format!("connections of {whose} are spread over {} source addresses", rules.sources.len());
             print(arguments, &said, true, spreader.sources()?, None)
         }
         Mode::Simulation => {
@@ -158,7 +159,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
             let said = "the kernel does not spread connections: the simulation chooses its local addresses\nwarning: if a \
                         simulation chooses a private address (RFC 1918), Gatling from 3.12 on refuses to connect to a \
                         public one; `generator.spread: kernel` has no such limit";
-            print(arguments, said, false, Vec::new(), Some(Simulation::new(&sources)))
+            print(arguments, said, false, Vec::new(), Some(Simulation::new(&rules.sources)))
         }
         Mode::Off => {
             Spreader::detach(pins)?;
@@ -184,9 +185,10 @@ fn print(
     }
     if arguments.show {
         let mut table = format!("{:<39} {:<8} {:>12} {:>12}", "address", "state", "connections", "refused");
-        for Source { address, draining, connections, refused } in sources {
+        for Source { address, draining, public, connections, refused } in sources {
             let state = if draining { "draining" } else { "taken" };
-            write!(table, "\n{address:<39} {state:<8} {connections:>12} {refused:>12}")?;
+            let note = if public { " public" } else { "" };
+            write!(table, "\n{address:<39} {state:<8} {connections:>12} {refused:>12}{note}")?;
         }
         data(&table)?;
     }
@@ -204,30 +206,12 @@ pub(crate) fn ports(config: &Config) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// The destinations to which connections are not spread, by the config.
-pub(crate) fn except(config: &Config, layout: Option<&Layout>) -> Vec<IpNet> {
-    let subnets = || {
-        layout.iter().flat_map(|layout| &layout.interfaces).flat_map(|interface| {
-            let ipv6 = interface.ipv6.map(|(subnet, _)| IpNet::V6(subnet));
-            [IpNet::V4(interface.subnet)].into_iter().chain(ipv6)
-        })
-    };
-    let mut ranges = Vec::new();
-    for except in &config.spread.except {
-        match except {
-            Except::OwnSubnets => ranges.extend(subnets()),
-            Except::Range(range) => ranges.push(*range),
-        }
-    }
-    ranges
-}
-
 /// The addresses of these interfaces that the kernel has. It refuses others as sources.
-async fn present(load: &[Interface]) -> Result<Vec<IpAddr>, SpreadError> {
+async fn present(interfaces: &[Interface]) -> Result<Vec<IpAddr>, SpreadError> {
     let addresses = async { Netlink::open()?.addresses().await };
     let present: HashSet<IpAddr> =
         addresses.await.map_err(SpreadError::Addresses)?.into_iter().map(|address| address.ip).collect();
-    let addresses = load.iter().flat_map(|interface| interface.addresses.iter().copied());
+    let addresses = interfaces.iter().flat_map(|interface| interface.addresses.iter().copied());
     Ok(addresses.filter(|address| present.contains(address)).collect())
 }
 

@@ -15,15 +15,15 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map as TypedMap, MapData, MapError, MapInfo, lpm_trie::Key as PrefixKey},
     programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramError, SockOps, links::FdLink},
 };
-use ipnet::IpNet;
 use netlink_packet_sock_diag::inet::StateFlags;
 
 use super::{
     error::SpreadError,
-    maps::{Key, LiveKey, MOST_SOURCES, Map, Settings, address, always_except, family, key, live_key, prefix},
+    maps::{Group, Key, LiveKey, MOST_SOURCES, Map, Settings, address, key, live_key},
     object_file::object_file,
     place::{Pins, open_cgroup, root_cgroup},
     program::Hook,
+    rules::Rules,
     sys,
 };
 use crate::sockets::each_tcp;
@@ -56,6 +56,9 @@ pub(crate) struct Source {
     pub(crate) address: IpAddr,
     /// Whether new connections no longer get it.
     pub(crate) draining: bool,
+    /// Whether connections to the internet get it alone, or it among others, because it has a public address.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) public: bool,
     /// Connections that got this source.
     pub(crate) connections: u64,
     /// Connections for which the kernel refused it.
@@ -107,38 +110,61 @@ impl Spreader {
         Ok(spreader)
     }
 
-    /// Sets the sources, and the exceptions in addition to those that always hold. A source that was drained by hand stays
-    /// drained until it is added by hand. Established connections are not affected.
-    pub(crate) fn sync(&self, sources: &[IpAddr], except: &[IpNet]) -> Result<(), SpreadError> {
+    /// Sets the sources, and the treatment of destinations in addition to that which always holds. A source that was drained
+    /// by hand stays drained until it is added by hand. Established connections are not affected.
+    pub(crate) fn sync(&self, rules: &Rules) -> Result<(), SpreadError> {
         let mut maps = self.maps()?;
-        let sources: BTreeSet<IpAddr> = sources.iter().map(IpAddr::to_canonical).collect();
-        for ipv6 in [false, true] {
-            let count = sources.iter().filter(|address| address.is_ipv6() == ipv6).count();
-            if u32::try_from(count).is_ok_and(|count| count > MOST_SOURCES) {
-                return Err(SpreadError::TooMany(count));
+        let wanted = rules.groups();
+        for sources in wanted.values() {
+            if u32::try_from(sources.len()).is_ok_and(|count| count > MOST_SOURCES) {
+                return Err(SpreadError::TooMany(sources.len()));
             }
         }
-        maps.set_except(except)?;
-        let draining = maps.draining()?;
-        let gone: Vec<_> = maps.taken()?.into_iter().filter(|address| !sources.contains(address)).collect();
-        let mut dropped = gone.clone();
-        dropped.extend(&draining);
-        maps.drop_sources(&dropped)?;
-        for &address in &gone {
-            maps.taken.remove(&key(address)).map_err(|error| SpreadError::map("remove a source", error))?;
-            unless_gone(maps.slots.remove(&key(address)))
-                .map_err(|error| SpreadError::map("remove a source", error))?;
+        maps.set_destinations(rules)?;
+        let draining: BTreeSet<IpAddr> = maps.draining()?.into_keys().collect();
+        let mut dropped = false;
+        for (&group, sources) in &wanted {
+            let gone: Vec<_> = maps.active(group)?;
+            let gone = gone.into_iter().filter(|address| !sources.contains(address) || draining.contains(address));
+            dropped |= maps.drop_sources(group, &gone.collect::<Vec<_>>())?;
         }
-        maps.take_sources(sources.iter().copied(), &draining)
+        maps.settle(dropped)?;
+        let failed = |error| SpreadError::map("remove a source", error);
+        for address in maps.taken()? {
+            // A drained source keeps its slot, so that the end of its connections is counted.
+            let groups = [Group::all(address), Group::Public];
+            for group in groups.into_iter().filter(|group| wanted.get(group).is_some_and(|of| !of.contains(&address))) {
+                unless_gone(maps.slots(group).remove(&key(address))).map_err(failed)?;
+            }
+            if !wanted.values().any(|sources| sources.contains(&address)) {
+                maps.taken.remove(&key(address)).map_err(failed)?;
+            } else if draining.contains(&address) {
+                maps.note_drained(
+                    address,
+                    wanted.iter().filter(|(_, of)| of.contains(&address)).map(|(group, _)| *group),
+                )?;
+            }
+        }
+        for (group, sources) in wanted {
+            maps.take_sources(group, sources.difference(&draining).copied())?;
+        }
+        // They are sources, although new connections do not get them.
+        let known = rules.addresses();
+        maps.know(draining.into_iter().filter(|address| known.contains(address)))
     }
 
     /// Adds these addresses to the sources, drained or new.
     pub(crate) fn add(&self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
         let mut maps = self.maps()?;
-        for &address in addresses {
+        let draining = maps.draining()?;
+        for address in addresses.iter().map(IpAddr::to_canonical) {
+            let groups = draining.get(&address).cloned().unwrap_or_else(|| vec![Group::all(address)]);
             unless_gone(maps.draining.remove(&key(address))).map_err(|error| SpreadError::map("end a drain", error))?;
+            for group in groups {
+                maps.take_sources(group, [address].into_iter())?;
+            }
         }
-        maps.take_sources(addresses.iter().map(IpAddr::to_canonical), &BTreeSet::new())
+        Ok(())
     }
 
     /// Drains these sources. When this returns, no new connection can get them. Established connections are not affected.
@@ -149,10 +175,20 @@ impl Spreader {
         if let Some(&unknown) = addresses.iter().find(|address| !known.contains(address)) {
             return Err(SpreadError::NoSource(unknown));
         }
-        for &address in &addresses {
-            maps.draining.insert(key(address), 1, 0).map_err(|error| SpreadError::map("begin a drain", error))?;
+        let mut of: BTreeMap<IpAddr, Vec<Group>> = BTreeMap::new();
+        for group in Group::ALL {
+            for address in maps.active(group)?.into_iter().filter(|address| addresses.contains(address)) {
+                of.entry(address).or_default().push(group);
+            }
         }
-        maps.drop_sources(&addresses)
+        for (&address, groups) in &of {
+            maps.note_drained(address, groups.iter().copied())?;
+        }
+        let mut dropped = false;
+        for group in Group::ALL {
+            dropped |= maps.drop_sources(group, &addresses)?;
+        }
+        maps.settle(dropped)
     }
 
     /// Counts the connections of each source again. Those from before the program was attached are counted by nothing else,
@@ -196,10 +232,12 @@ impl Spreader {
     pub(crate) fn sources(&self) -> Result<Vec<Source>, SpreadError> {
         let maps = self.maps()?;
         let draining = maps.draining()?;
+        let public: BTreeSet<IpAddr> = maps.active(Group::Public)?.into_iter().collect();
         let sources = maps.taken.iter().map(|entry| {
             let (key, [connections, refused]) = entry?;
             let address = address(key);
-            Ok(Source { address, draining: draining.contains(&address), connections, refused })
+            let (draining, public) = (draining.contains_key(&address), public.contains(&address));
+            Ok(Source { address, draining, public, connections, refused })
         });
         let mut sources =
             sources.collect::<Result<Vec<_>, _>>().map_err(|error| SpreadError::map("read the sources", error))?;
@@ -220,8 +258,8 @@ impl Spreader {
         // The kernel detaches a program some time after its pin is removed. Without sources, the program does nothing.
         if pins.pin(Map::Counts.name()).exists() {
             let mut counts: Array<_, u32> = typed(&pins, Map::Counts)?;
-            for family in [0, 1] {
-                counts.set(family, 0, 0).map_err(|error| SpreadError::map("count the sources", error))?;
+            for group in Group::ALL {
+                counts.set(group.number(), 0, 0).map_err(|error| SpreadError::map("count the sources", error))?;
             }
             sys::wait_for_running_programs();
         }
@@ -245,8 +283,9 @@ impl Spreader {
             sources: typed(&pins, Map::Sources)?,
             taken: typed(&pins, Map::Taken)?,
             draining: typed(&pins, Map::Draining)?,
-            except: typed(&pins, Map::Except)?,
-            slots: typed(&pins, Map::Slots)?,
+            destinations: typed(&pins, Map::Destinations)?,
+            slots: typed(&pins, Group::Ipv4.slots())?,
+            public_slots: typed(&pins, Group::Public.slots())?,
             full: typed(&pins, Map::Full)?,
             live: typed(&pins, Map::Live)?,
             _pins: pins,
@@ -260,8 +299,9 @@ struct Maps {
     sources: Array<MapData, Key>,
     taken: HashMap<MapData, Key, [u64; 2]>,
     draining: HashMap<MapData, Key, u32>,
-    except: LpmTrie<MapData, Key, u32>,
+    destinations: LpmTrie<MapData, Key, u32>,
     slots: HashMap<MapData, Key, u32>,
+    public_slots: HashMap<MapData, Key, u32>,
     full: HashMap<MapData, [u8; 24], [u64; 4]>,
     live: HashMap<MapData, LiveKey, u64>,
     /// The lock.
@@ -269,69 +309,87 @@ struct Maps {
 }
 
 impl Maps {
-    /// Adds those of the addresses that are neither sources yet nor `draining`.
-    fn take_sources(
-        &mut self,
-        addresses: impl Iterator<Item = IpAddr>,
-        draining: &BTreeSet<IpAddr>,
-    ) -> Result<(), SpreadError> {
+    /// Adds those of the addresses that are no sources of the group yet.
+    fn take_sources(&mut self, group: Group, addresses: impl Iterator<Item = IpAddr>) -> Result<(), SpreadError> {
         let failed = |error| SpreadError::map("add a source", error);
-        let mut active = BTreeSet::new();
-        for family in [0, 1] {
-            for (slot, address) in (family * MOST_SOURCES..).zip(self.active(family)?) {
-                // A version without this map may have added the source.
-                if self.slots.get(&key(address), 0).ok() != Some(slot) {
-                    self.slots.insert(key(address), slot, 0).map_err(failed)?;
-                }
-                active.insert(address);
+        let active = self.active(group)?;
+        for (slot, &address) in (group.first()..).zip(&active) {
+            // A version without this map may have added the source.
+            if self.slots(group).get(&key(address), 0).ok() != Some(slot) {
+                self.slots(group).insert(key(address), slot, 0).map_err(failed)?;
             }
         }
+        let mut active: BTreeSet<IpAddr> = active.into_iter().collect();
         for address in addresses {
-            let key = key(address);
-            if let Err(MapError::KeyNotFound) = self.taken.get(&key, 0) {
-                self.taken.insert(key, [0, 0], 0).map_err(failed)?;
-            }
-            if draining.contains(&address) || !active.insert(address) {
+            self.know([address].into_iter())?;
+            if !active.insert(address) {
                 continue;
             }
-            let family = family(address);
-            let count = self.count(family)?;
+            let count = self.count(group)?;
             if count >= MOST_SOURCES {
                 return Err(SpreadError::TooMany(active.len()));
             }
-            let slot = family * MOST_SOURCES + count;
-            self.slots.insert(key, slot, 0).map_err(failed)?;
-            self.sources.set(slot, key, 0).map_err(failed)?;
-            self.set_count(family, count + 1)?;
+            let slot = group.first() + count;
+            self.slots(group).insert(key(address), slot, 0).map_err(failed)?;
+            self.sources.set(slot, key(address), 0).map_err(failed)?;
+            self.set_count(group, count + 1)?;
         }
         Ok(())
     }
 
-    /// Removes the addresses from the sources, and waits until no connection can get one any more. The last source is copied
-    /// over the slot of the removed one before the number of sources is lowered, so that no slot is ever empty.
-    fn drop_sources(&mut self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
-        let failed = |error| SpreadError::map("drain a source", error);
-        for family in [0, 1] {
-            let mut active = self.active(family)?;
-            for address in addresses {
-                let Some(at) = active.iter().position(|source| source == address) else { continue };
-                let (Ok(at_u32), Ok(last)) = (u32::try_from(at), u32::try_from(active.len() - 1)) else { continue };
-                active.swap_remove(at);
-                let first = family * MOST_SOURCES;
-                if let Some(&moved) = active.get(at) {
-                    self.slots.insert(key(moved), first + at_u32, 0).map_err(failed)?;
-                    self.sources.set(first + at_u32, key(moved), 0).map_err(failed)?;
-                }
-                self.set_count(family, last)?;
-                self.sources.set(first + last, Key::default(), 0).map_err(failed)?;
+    /// Gives the addresses counters, if they have none.
+    fn know(&mut self, addresses: impl Iterator<Item = IpAddr>) -> Result<(), SpreadError> {
+        for address in addresses {
+            if let Err(MapError::KeyNotFound) = self.taken.get(&key(address), 0) {
+                let added = self.taken.insert(key(address), [0, 0], 0);
+                added.map_err(|error| SpreadError::map("add a source", error))?;
             }
         }
-        if !addresses.is_empty() {
+        Ok(())
+    }
+
+    /// Removes the addresses from the sources of the group; whether there were any. The last source is copied over the slot
+    /// of the removed one before the number of sources is lowered, so that no slot is ever empty.
+    fn drop_sources(&mut self, group: Group, addresses: &[IpAddr]) -> Result<bool, SpreadError> {
+        let failed = |error| SpreadError::map("drain a source", error);
+        let mut active = self.active(group)?;
+        let mut dropped = false;
+        for address in addresses {
+            let Some(at) = active.iter().position(|source| source == address) else { continue };
+            let (Ok(at_u32), Ok(last)) = (u32::try_from(at), u32::try_from(active.len() - 1)) else { continue };
+            active.swap_remove(at);
+            if let Some(&moved) = active.get(at) {
+                self.slots(group).insert(key(moved), group.first() + at_u32, 0).map_err(failed)?;
+                self.sources.set(group.first() + at_u32, key(moved), 0).map_err(failed)?;
+            }
+            self.set_count(group, last)?;
+            self.sources.set(group.first() + last, Key::default(), 0).map_err(failed)?;
+            dropped = true;
+        }
+        Ok(dropped)
+    }
+
+    /// Waits until no connection can get a source that was dropped.
+    fn settle(&mut self, dropped: bool) -> Result<(), SpreadError> {
+        if dropped {
             sys::wait_for_running_programs();
             // They are those of slots that have other sources now. The next connections set them again.
             self.forget_marks()?;
         }
         Ok(())
+    }
+
+    /// Notes that the source was drained by hand, and to which groups it belongs.
+    fn note_drained(&mut self, address: IpAddr, groups: impl Iterator<Item = Group>) -> Result<(), SpreadError> {
+        let bits = groups.fold(0, |bits, group| bits | 1 << group.number());
+        self.draining.insert(key(address), bits, 0).map_err(|error| SpreadError::map("begin a drain", error))
+    }
+
+    fn slots(&mut self, group: Group) -> &mut HashMap<MapData, Key, u32> {
+        match group {
+            Group::Ipv4 | Group::Ipv6 => &mut self.slots,
+            Group::Public => &mut self.public_slots,
+        }
     }
 
     fn forget_marks(&mut self) -> Result<(), SpreadError> {
@@ -340,22 +398,21 @@ impl Maps {
         keys.iter().try_for_each(|key| unless_gone(self.full.remove(key)).map_err(failed))
     }
 
-    /// The sources of a family that are not drained, in the order of their slots.
-    fn active(&self, family: u32) -> Result<Vec<IpAddr>, SpreadError> {
-        let first = family * MOST_SOURCES;
-        let slots = first..first + self.count(family)?.min(MOST_SOURCES);
+    /// The sources of a group that are not drained, in the order of their slots.
+    fn active(&self, group: Group) -> Result<Vec<IpAddr>, SpreadError> {
+        let slots = group.first()..group.first() + self.count(group)?.min(MOST_SOURCES);
         slots
             .map(|slot| self.sources.get(&slot, 0).map(address))
             .collect::<Result<_, _>>()
             .map_err(|error| SpreadError::map("read the sources", error))
     }
 
-    fn count(&self, family: u32) -> Result<u32, SpreadError> {
-        self.counts.get(&family, 0).map_err(|error| SpreadError::map("count the sources", error))
+    fn count(&self, group: Group) -> Result<u32, SpreadError> {
+        self.counts.get(&group.number(), 0).map_err(|error| SpreadError::map("count the sources", error))
     }
 
-    fn set_count(&mut self, family: u32, count: u32) -> Result<(), SpreadError> {
-        self.counts.set(family, count, 0).map_err(|error| SpreadError::map("count the sources", error))
+    fn set_count(&mut self, group: Group, count: u32) -> Result<(), SpreadError> {
+        self.counts.set(group.number(), count, 0).map_err(|error| SpreadError::map("count the sources", error))
     }
 
     fn taken(&self) -> Result<BTreeSet<IpAddr>, SpreadError> {
@@ -363,21 +420,31 @@ impl Maps {
         keys.collect::<Result<_, _>>().map_err(|error| SpreadError::map("read the sources", error))
     }
 
-    fn draining(&self) -> Result<BTreeSet<IpAddr>, SpreadError> {
-        let keys = self.draining.keys().map(|key| key.map(address));
-        keys.collect::<Result<_, _>>().map_err(|error| SpreadError::map("read the drained sources", error))
+    /// The drained sources, with the groups to which they belong.
+    fn draining(&self) -> Result<BTreeMap<IpAddr, Vec<Group>>, SpreadError> {
+        let drained = self.draining.iter().map(|entry| {
+            let (key, bits) = entry?;
+            Ok((address(key), Group::ALL.into_iter().filter(|group| bits & 1 << group.number() != 0).collect()))
+        });
+        drained.collect::<Result<_, _>>().map_err(|error| SpreadError::map("read the drained sources", error))
     }
 
-    fn set_except(&mut self, except: &[IpNet]) -> Result<(), SpreadError> {
-        let failed = |error| SpreadError::map("change the exceptions", error);
-        let wanted: BTreeSet<_> = always_except().iter().chain(except).map(|&range| prefix(range)).collect();
-        let there = self.except.keys().map(|key| key.map(|key| (key.prefix_len(), key.data())));
-        let there: BTreeSet<_> = there.collect::<Result<_, _>>().map_err(failed)?;
-        for &(length, first) in wanted.difference(&there) {
-            self.except.insert(&PrefixKey::new(length, first), 1, 0).map_err(failed)?;
+    fn set_destinations(&mut self, rules: &Rules) -> Result<(), SpreadError> {
+        let failed = |error| SpreadError::map("change the treatment of destinations", error);
+        let wanted = rules.destinations();
+        let there: BTreeMap<_, _> = self
+            .destinations
+            .iter()
+            .map(|entry| entry.map(|(key, treatment)| ((key.prefix_len(), key.data()), treatment)))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        for (&(length, first), &treatment) in &wanted {
+            if there.get(&(length, first)) != Some(&(treatment as u32)) {
+                self.destinations.insert(&PrefixKey::new(length, first), treatment as u32, 0).map_err(failed)?;
+            }
         }
-        for &(length, first) in there.difference(&wanted) {
-            self.except.remove(&PrefixKey::new(length, first)).map_err(failed)?;
+        for &(length, first) in there.keys().filter(|prefix| !wanted.contains_key(*prefix)) {
+            self.destinations.remove(&PrefixKey::new(length, first)).map_err(failed)?;
         }
         Ok(())
     }

@@ -160,6 +160,7 @@ fn interfaces() -> Result<Vec<Interface>, Failure> {
             ipv6_subnet: None,
             ipv6_addresses: Vec::new(),
             ipv6_prefixes: Vec::new(),
+            associations: Vec::new(),
         });
     }
     Ok(interfaces)

@@ -46,6 +46,8 @@ pub(crate) struct Interface {
     /// The primary address first.
     pub(crate) addresses: Vec<Ipv4Addr>,
     pub(crate) prefixes: Vec<Ipv4Net>,
+    /// Public addresses, each with the address of the interface that has it.
+    pub(crate) associations: Vec<(Ipv4Addr, Ipv4Addr)>,
     pub(crate) ipv6_subnet: Option<Ipv6Net>,
     pub(crate) ipv6_addresses: Vec<Ipv6Addr>,
     pub(crate) ipv6_prefixes: Vec<Ipv6Net>,
@@ -339,6 +341,10 @@ impl Metadata {
         for (interface, number) in self.interfaces.iter().zip(0..) {
             for (name, value) in interface.values(number, several_cards) {
                 put(&format!("network/interfaces/macs/{}/{name}", interface.mac), value);
+            }
+            for (public, private) in &interface.associations {
+                let path = format!("network/interfaces/macs/{}/ipv4-associations/{public}", interface.mac);
+                put(&path, private.to_string());
             }
         }
         let document = serde_json::json!({

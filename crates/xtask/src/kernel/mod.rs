@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 mod debian;
 pub(crate) mod imds;
+mod internet;
 mod login;
 mod metadata;
 pub(crate) mod namespace;
@@ -49,6 +50,7 @@ const TESTS: &[&[Test]] = &[
     proof::TESTS,
     setup::TESTS,
     ways::TESTS,
+    internet::TESTS,
     metadata::TESTS,
     spread::TESTS,
     check::TESTS,

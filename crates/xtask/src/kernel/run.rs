@@ -61,14 +61,14 @@ fn stage() -> Result<(Stage, Service), Failure> {
 }
 
 /// The service, once it is ready.
-fn start(stage: &Stage, refresh: &str) -> Result<Service, Failure> {
+pub(super) fn start(stage: &Stage, refresh: &str) -> Result<Service, Failure> {
     let mut service = stage.generator_as_service(&["run", "--refresh", refresh])?;
     service.wait_for_notice("READY=1", PATIENCE)?;
     Ok(service)
 }
 
 /// Repeats an attempt until it succeeds.
-fn eventually<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn eventually<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let end = Instant::now() + PATIENCE;
     loop {
         match attempt() {
@@ -138,7 +138,7 @@ fn routing(stage: &Stage) -> Result<String, Failure> {
 }
 
 /// The sources of the spread, with their counters.
-fn sources(stage: &Stage) -> Result<BTreeMap<String, u64>, Failure> {
+pub(super) fn sources(stage: &Stage) -> Result<BTreeMap<String, u64>, Failure> {
     let output = stage.generator(&["spread", "--show", "--json"])?.succeeded()?.json()?;
     let sources = output["sources"].as_array().into_iter().flatten();
     Ok(sources
@@ -147,7 +147,7 @@ fn sources(stage: &Stage) -> Result<BTreeMap<String, u64>, Failure> {
 }
 
 /// Opens connections to a target as the SSH user, and holds them.
-fn hold(stage: &Stage, to: SocketAddr, count: usize) -> Result<Service, Failure> {
+pub(super) fn hold(stage: &Stage, to: SocketAddr, count: usize) -> Result<Service, Failure> {
     let mut service = stage.start_as_user(
         "gatling",
         &["python3", "-c", HOLD, &to.ip().to_string(), &to.port().to_string(), &count.to_string()],

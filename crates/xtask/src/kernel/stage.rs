@@ -126,6 +126,7 @@ impl StageOptions {
                 prefixes: (0..self.prefixes)
                     .map(|prefix| Ipv4Net::new(block(128 + 16 * prefix), 28))
                     .collect::<Result<_, _>>()?,
+                associations: Vec::new(),
                 ipv6_subnet: (self.ipv6 > 0).then_some(ipv6),
                 ipv6_addresses: (1..=self.ipv6).map(ipv6_address).collect(),
                 ipv6_prefixes: Vec::new(),
@@ -316,6 +317,28 @@ impl Stage {
         Ok(*self.imds.metadata().interfaces.first().and_then(|first| first.addresses.first()).ok_or("no address")?)
     }
 
+    /// Lets only addresses with a public one reach a target, as an internet gateway does. The others are refused at once
+    /// instead of dropped, so that a connection from them fails and does not hang.
+    pub(crate) fn put_on_internet(&self, target: u8) -> Result<(), Failure> {
+        let metadata = self.imds.metadata();
+        let associations = metadata.interfaces.iter().flat_map(|interface| &interface.associations);
+        let public: Vec<String> = associations.map(|(_, private)| private.to_string()).collect();
+        let mut lines = String::from("table ip internet\ndelete table ip internet\ntable ip internet {\n");
+        lines.push_str(" chain gateway {\n  type filter hook forward priority 0;\n");
+        let target = target_ipv4(target);
+        if public.is_empty() {
+            writeln!(lines, "  ip daddr {target} counter reject with tcp reset")?;
+        } else {
+            let public = public.join(", ");
+            writeln!(
+                lines,
+                "  ip daddr {target} meta l4proto tcp ip saddr != {{ {public} }} counter reject with tcp reset"
+            )?;
+        }
+        lines.push_str(" }\n}\n");
+        self.router.run_with(&["nft", "-f", "-"], &lines)?.succeeded().map(drop)
+    }
+
     /// Changes the metadata, and the source addresses that the network accepts.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Metadata)) -> Result<(), Failure> {
         let mut metadata = self.imds.metadata();
@@ -354,6 +377,8 @@ impl Stage {
                 ],
             },
             metadata_access: false,
+            network: None,
+            ipv6: false,
         };
         change(&mut config);
         self.write(CONFIG_PATH, &config.to_json()?)?;

@@ -17,6 +17,7 @@ fn layout() -> Layout {
         subnet: "10.0.1.0/24".parse().unwrap(),
         addresses: vec![[10, 0, 1, 10 + device].into(), [10, 0, 1, 20 + device].into()],
         prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        public: Vec::new(),
         ipv6_subnets: vec!["2001:db8::/64".parse().unwrap()],
         ipv6_addresses: vec![format!("2001:db8::1{device}").parse().unwrap()],
         ipv6_prefixes: vec![],

@@ -6,6 +6,7 @@
 //! ```text
 //! return unless the socket is TCP, of our network namespace and our user,
 //!               not bound, and the destination is not an exception
+//! the sources are all of the family, or those that reach the internet if the destination is there
 //! if the last connection of this thread got no port: its source is full for a while
 //! turn := the counter of the destination, which is then increased
 //! begin := the value that a common counter had for the first connection to the destination
@@ -36,9 +37,12 @@ use super::{
             Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10},
             Size::{Double, Half, Word},
         },
-        maps::{MOST_SOURCES, Map, Marks, Settings, Turn, WORDS},
+        maps::{Group, MOST_SOURCES, Map, Marks, Settings, Treatment, Turn, WORDS},
     },
-    frame::{MAPPED, UNLESS_THERE, delete, join_destination, look_up, look_up_live, point_to, stack, update},
+    frame::{
+        MAPPED, UNLESS_THERE, delete, join_destination, look_up, look_up_live, look_up_slot, look_up_treatment,
+        point_to, stack, update,
+    },
     marks,
 };
 
@@ -99,7 +103,8 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     only_unbound(code, family, leave);
     // R9: the family of the destination, 0 for IPv4, 1 for IPv6.
     read_destination(code, family);
-    only_unexcepted(code, leave);
+    // R9: the number of the group of sources.
+    choose_group(code, leave);
     learn(code);
     join_destination(code);
     // R8: the number of sources.
@@ -216,10 +221,18 @@ fn read_destination(code: &mut Assembler, family: Family) {
     code.store(Word, R10, stack::DESTINATION_PORT, R1);
 }
 
-fn only_unexcepted(code: &mut Assembler, leave: Label) {
-    code.store_value(Word, R10, stack::EXCEPT, 128);
-    look_up(code, Map::Except, stack::EXCEPT);
-    code.jump_unless(R0, 0, leave);
+/// The numbers of the families are those of their groups. Only destinations of IPv4 have one more.
+fn choose_group(code: &mut Assembler, leave: Label) {
+    let (known, chosen) = (code.label(), code.label());
+    look_up_treatment(code);
+    code.jump_unless(R0, 0, known);
+    code.jump_unless(R9, Group::Ipv4.number().cast_signed(), chosen);
+    code.set(R9, Group::Public.number().cast_signed());
+    code.jump(chosen);
+    code.place(known);
+    code.load(Word, R1, R0, 0);
+    code.jump_if(R1, Treatment::Except as i32, leave);
+    code.place(chosen);
 }
 
 fn count_sources(code: &mut Assembler, leave: Label) {
@@ -228,11 +241,8 @@ fn count_sources(code: &mut Assembler, leave: Label) {
     code.jump_if(R0, 0, leave);
     code.load(Word, R8, R0, 0);
     code.jump_if(R8, 0, leave);
-    // R9: from here on, the index of the family's first source.
-    let ipv4 = code.label();
-    code.jump_if(R9, 0, ipv4);
-    code.set(R9, MOST_SOURCES.cast_signed());
-    code.place(ipv4);
+    // R9: from here on, the first slot of the group.
+    code.multiply_word(R9, MOST_SOURCES.cast_signed());
 }
 
 fn find_turn(code: &mut Assembler, leave: Label) {
@@ -284,18 +294,20 @@ fn learn(code: &mut Assembler) {
     code.jump_if_at_least_register(R1, R2, is_last);
     code.jump(nothing);
     code.place(is_last);
-    look_up(code, Map::Slots, stack::SOURCE);
-    code.jump_if(R0, 0, nothing);
-    code.load(Word, R1, R0, 0);
-    code.store(Double, R10, stack::SLOT, R1);
-    // The marks are those of its destination, which may be another one.
+    // The slot and the marks are those of its destination, which may be another one.
     for (size, offset) in [(Double, 0), (Double, 8), (Word, 16)] {
         code.load(size, R1, R10, stack::DESTINATION + offset);
         code.store(size, R10, own::SOCKADDR + offset, R1);
         code.load(size, R1, R10, stack::LIVE_DESTINATION + offset);
         code.store(size, R10, stack::DESTINATION + offset, R1);
     }
+    let restore = code.label();
+    look_up_slot(code);
+    code.jump_if(R0, 0, restore);
+    code.load(Word, R1, R0, 0);
+    code.store(Double, R10, stack::SLOT, R1);
     marks::set_learned(code);
+    code.place(restore);
     for (size, offset) in [(Double, 0), (Double, 8), (Word, 16)] {
         code.load(size, R1, R10, own::SOCKADDR + offset);
         code.store(size, R10, stack::DESTINATION + offset, R1);

@@ -14,10 +14,10 @@ pub(super) mod stack {
     /// The key of an array, or of [`Map::Full`](super::Map::Full) together with the destination before it.
     pub(crate) const NUMBER: i16 = -4;
     /// The destination's address and port, the key of [`Map::Turns`](super::Map::Turns). With the prefix length before it,
-    /// the address is the key of [`Map::Except`](super::Map::Except).
+    /// the address is the key of [`Map::Destinations`](super::Map::Destinations).
     pub(crate) const DESTINATION: i16 = -24;
     pub(crate) const DESTINATION_PORT: i16 = DESTINATION + 16;
-    pub(crate) const EXCEPT: i16 = DESTINATION - 4;
+    pub(crate) const PREFIX: i16 = DESTINATION - 4;
     /// A new value of a map.
     pub(crate) const NEW: i16 = -40;
     /// The source's address, the key of [`Map::Taken`](super::Map::Taken) and [`Map::Slots`](super::Map::Slots). With the
@@ -78,6 +78,24 @@ pub(super) fn join_destination(code: &mut Assembler) {
         code.load(size, R1, R10, stack::DESTINATION + offset);
         code.store(size, R10, stack::LIVE_DESTINATION + offset, R1);
     }
+}
+
+/// `R0 = &the treatment of the destination`, 0 if it has none.
+pub(super) fn look_up_treatment(code: &mut Assembler) {
+    code.store_value(Word, R10, stack::PREFIX, 128);
+    look_up(code, Map::Destinations, stack::PREFIX);
+}
+
+/// `R0 = &the slot of the source among those for the destination`, 0 if the address is no source.
+pub(super) fn look_up_slot(code: &mut Assembler) {
+    let (all, found) = (code.label(), code.label());
+    look_up_treatment(code);
+    code.jump_unless(R0, 0, all);
+    look_up(code, Map::PublicSlots, stack::SOURCE);
+    code.jump_unless(R0, 0, found);
+    code.place(all);
+    look_up(code, Map::Slots, stack::SOURCE);
+    code.place(found);
 }
 
 /// `R0 = &live[source and destination]`, with a new entry if there is none; 0 if there is no room for one.

@@ -69,7 +69,11 @@ fn emit(hook: Hook, mut code: Assembler) -> Option<Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::maps::Map, frame::stack, *};
+    use super::{
+        super::maps::{Group, Map},
+        frame::stack,
+        *,
+    };
 
     #[test]
     fn every_jump_leads_somewhere_and_every_key_is_whole() {
@@ -82,7 +86,8 @@ mod tests {
             }
         }
         assert_eq!(stack::DESTINATION_PORT + 4, stack::NUMBER);
-        assert_eq!((Map::Turns.definition().key_bytes, Map::Except.definition().key_bytes), (20, 20));
+        assert_eq!(Group::ALL.map(Group::number), [0, 1, 2]);
+        assert_eq!((Map::Turns.definition().key_bytes, Map::Destinations.definition().key_bytes), (20, 20));
         assert_eq!((Map::Full.definition().key_bytes, Map::Live.definition().key_bytes), (24, 36));
         assert_eq!(Map::Pending.definition().value_bytes, Map::Live.definition().key_bytes);
     }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     super::{
         instructions::{Assembler, Helper},
-        maps::{Key, MOST_SOURCES, Map, Settings, key},
+        maps::{Key, MOST_SOURCES, Map, Settings, Treatment, key},
     },
     Hook, emit,
 };
@@ -214,6 +214,8 @@ impl Stage {
         with(|kernel| {
             let settings = Settings { uid: Some(1000), netns_cookie: NETNS, ports };
             kernel.insert(number(Map::Settings), &[0; 4], &settings.bytes());
+            let destination = [&128_u32.to_le_bytes()[..], &key(std::net::Ipv4Addr::from(DESTINATION).into())].concat();
+            kernel.insert(number(Map::Destinations), &destination, &(Treatment::All as u32).to_le_bytes());
             let count = u32::try_from(sources.len()).unwrap();
             kernel.insert(number(Map::Counts), &[0; 4], &count.to_le_bytes());
             for (slot, source) in (0_u32..).zip(&sources) {

@@ -14,7 +14,7 @@ use super::{
         },
         maps::{Map, Settings},
     },
-    frame::{MAPPED, delete, join_destination, look_up, look_up_live, stack},
+    frame::{MAPPED, delete, join_destination, look_up, look_up_live, look_up_slot, stack},
     marks,
 };
 
@@ -112,7 +112,7 @@ fn read_addresses(code: &mut Assembler) {
 }
 
 fn only_sources(code: &mut Assembler, leave: Label) {
-    look_up(code, Map::Slots, stack::SOURCE);
+    look_up_slot(code);
     code.jump_if(R0, 0, leave);
     code.load(Word, R1, R0, 0);
     code.store(Double, R10, stack::SLOT, R1);
