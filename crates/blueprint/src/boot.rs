@@ -277,6 +277,7 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
         metadata_access: generator.metadata_access,
         network: None,
         ipv6: false,
+        dns_cache: generator.dns_cache,
     }
 }
 

@@ -47,6 +47,8 @@ struct Inputs<'a> {
     reserved_ports: BTreeSet<u16>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     metadata_access: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dns_cache: bool,
 }
 
 /// The digest of what the stack contributes to the boot of the hosts of a pool that had this name when they were launched.
@@ -79,6 +81,7 @@ pub(crate) fn digest(
         public_ip: pool.public_ip,
         reserved_ports: generator.reserved_ports.iter().copied().collect(),
         metadata_access: generator.metadata_access,
+        dns_cache: generator.dns_cache,
     };
     Ok(Value::from_serialize(&inputs)?.digest())
 }

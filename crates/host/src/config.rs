@@ -59,6 +59,9 @@ pub struct Config {
     /// Whether each interface has one IPv6 address and a prefix of 80 bits.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ipv6: bool,
+    /// Whether a resolver on the host answers lookups from its cache.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dns_cache: bool,
     /// The TCP port of `GET /health` and `GET /metrics` on the primary address.
     pub metrics_port: u16,
     /// The folder in which Gatling unpacks its programs on the host.

@@ -27,6 +27,7 @@
 //!     metadata_access: false,
 //!     network: None,
 //!     ipv6: false,
+//!     dns_cache: false,
 //! };
 //! assert_eq!(config.connections.per_destination, 13_547_310);
 //! assert_eq!(Config::parse(&config.to_json()?)?, config);

@@ -34,6 +34,7 @@ use nix::{
     },
 };
 use serde::{Deserialize, Serialize};
+use trunnion_host::Config;
 
 use crate::{
     Failure, generator,
@@ -167,6 +168,8 @@ struct Filling {
     time: Duration,
     end: String,
     kernel_bytes: u64,
+    /// How long each request for the service's metrics took while they stood.
+    scrapes: Vec<Duration>,
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who runs it")]
@@ -194,11 +197,11 @@ pub(crate) fn capacity() -> Result<(), Failure> {
     let (of_one, of_all) = (of_one?, of_all?);
     eprintln!("  {of_one:?}\n  {of_all:?}");
     eprintln!("Filling one address …");
-    let one = bench.fill(usize::MAX, LONGEST[0], 1)?;
+    let one = bench.fill(usize::MAX, LONGEST[0], 1, 0)?;
     eprintln!("  {} connections in {:.0?}, then: {}", one.connections, one.time, one.end);
     bench.spread()?;
     eprintln!("Filling {ADDRESSES} addresses …");
-    let all = bench.fill(AIM, LONGEST[1], AT_ONCE)?;
+    let all = bench.fill(AIM, LONGEST[1], AT_ONCE, 10)?;
     eprintln!("  {} connections in {:.0?}, then: {}", all.connections, all.time, all.end);
 
     println!("{}\n", machine()?);
@@ -217,6 +220,8 @@ pub(crate) fn capacity() -> Result<(), Failure> {
         thousands(per(one.kernel_bytes, one.connections)),
         thousands(per(all.kernel_bytes, all.connections))
     );
+    let longest = all.scrapes.iter().max().copied().unwrap_or_default();
+    println!("| the longest of {} requests for the metrics | | {longest:.1?} |", all.scrapes.len());
     println!(
         "\n| connections a second from one address, its ports towards the destination | even ports first | \
          alternating halves |\n|---|---|---|"
@@ -437,7 +442,7 @@ impl Bench {
 
     /// Opens this number of connections and holds them all.
     #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
-    fn fill(&self, aim: usize, longest: Duration, at_once: usize) -> Result<Filling, Failure> {
+    fn fill(&self, aim: usize, longest: Duration, at_once: usize, scrapes: usize) -> Result<Filling, Failure> {
         let listener = self.listen()?;
         let _turns = self.turns()?;
         let most = most_of_a_process()?;
@@ -475,8 +480,26 @@ impl Bench {
         if standing < connections {
             return Err(format!("only {standing} of {connections} connections are established").into());
         }
+        let scrapes = if scrapes == 0 { Vec::new() } else { self.scrapes(scrapes)? };
         drop(listener);
-        Ok(Filling { connections, time, end: end.unwrap_or_default(), kernel_bytes })
+        Ok(Filling { connections, time, end: end.unwrap_or_default(), kernel_bytes, scrapes })
+    }
+
+    /// Starts the service, and asks for its metrics so many times.
+    fn scrapes(&self, count: usize) -> Result<Vec<Duration>, Failure> {
+        let mut service = self.stage.generator_as_service(&["run"])?;
+        service.wait_for_notice("READY=1", Duration::from_mins(2))?;
+        let mut took = Vec::new();
+        for _ in 0..count {
+            let begin = Instant::now();
+            let (status, body) = self.stage.get(Config::METRICS_PORT, "/metrics")?;
+            took.push(begin.elapsed());
+            if status != 200 {
+                return Err(format!("/metrics said {status}: {body}").into());
+            }
+            std::thread::sleep(Duration::from_secs(5));
+        }
+        Ok(took)
     }
 }
 

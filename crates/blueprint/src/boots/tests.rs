@@ -170,6 +170,7 @@ fn only_keys_of_the_stack_that_the_boot_uses_are_inputs() {
         &|stack| stack.generator.metrics_port += 1,
         &|stack| stack.generator.reserved_ports.push(9_100),
         &|stack| stack.generator.metadata_access = true,
+        &|stack| stack.generator.dns_cache = true,
         &|stack| stack.control_plane.ssh.user.push('x'),
         &|stack| stack.control_plane.ssh.public_key.push('x'),
         &|stack| drop(stack.generator.variables.insert("packages".to_owned(), "htop".to_owned())),

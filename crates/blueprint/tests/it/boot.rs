@@ -144,10 +144,12 @@ fn the_promised_connections_follow_from_the_sources() {
     // Ports of other services; one of them is that of the metrics, which is left out anyway.
     stack.generator.reserved_ports = vec![9_100, 9_464];
     stack.generator.metadata_access = true;
+    stack.generator.dns_cache = true;
     let reserved = config(&stack, "probe");
     assert_eq!((reserved.connections.per_destination, reserved.ports_per_address()), (60 * 64_510, 64_510));
-    assert!(reserved.metadata_access);
+    assert!(reserved.metadata_access && reserved.dns_cache);
     (stack.generator.reserved_ports, stack.generator.metadata_access) = (Vec::new(), false);
+    stack.generator.dns_cache = false;
     stack.generator.spread = Spread::Simulation;
     assert_eq!(config(&stack, "heavy").connections, heavy.connections, "simulations can use all addresses");
     stack.generator.spread = Spread::Off;

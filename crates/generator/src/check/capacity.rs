@@ -121,6 +121,7 @@ mod tests {
 
     fn facts(hard: u64, memory_bytes: u64, most: Option<u64>) -> Facts {
         Facts {
+            resolver: crate::check::dns::Resolver::default(),
             network: Err(String::new()),
             limits: Limits {
                 ports: LocalPorts { range: Some(Ports { first: 1, last: 100 }), reserved: 0 },
@@ -162,6 +163,7 @@ mod tests {
             metadata_access: false,
             network: None,
             ipv6: false,
+            dns_cache: false,
         }
     }
 

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use trunnion_host::Config;
 
-use super::{ena::Ena, limits::Limits, network::Network, probe::Probes, session::Session, spread::Spreading, sshd};
+use super::{
+    dns::Resolver, ena::Ena, limits::Limits, network::Network, probe::Probes, session::Session, spread::Spreading, sshd,
+};
 use crate::layout::Layout;
 
 /// What was found. An error is the reason why a fact could not be read.
@@ -16,6 +18,7 @@ pub(crate) struct Facts {
     pub(crate) ena: Vec<Ena>,
     pub(crate) sshd: Result<Vec<IpAddr>, String>,
     pub(crate) spreading: Spreading,
+    pub(crate) resolver: Resolver,
     pub(crate) probes: Option<Probes>,
 }
 
@@ -36,6 +39,7 @@ impl Facts {
             ena: layout.map(Ena::look).unwrap_or_default(),
             sshd: sshd::look(),
             spreading,
+            resolver: Resolver::look(),
             probes: None,
         }
     }

@@ -5,6 +5,7 @@
 //! connections: the clock, an sshd that listens on more addresses, allowances of EC2 that were exceeded since boot.
 
 mod capacity;
+pub(crate) mod dns;
 mod ena;
 mod facts;
 pub(crate) mod kernel;

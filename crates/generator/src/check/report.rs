@@ -7,7 +7,7 @@ use trunnion_host::Config;
 
 use super::{
     capacity::{self, Capacity},
-    ena,
+    dns, ena,
     facts::Facts,
     limits, network, probe, session, spread, sshd,
     verdict::{Check, State},
@@ -68,6 +68,7 @@ impl Report {
         checks.extend(limits::judge_tcp(config, &facts.limits));
         checks.push(limits::judge_conntrack(config, &facts.limits));
         checks.push(ena::judge(config, &facts.ena));
+        checks.push(dns::judge(config, &facts.resolver));
         checks.push(limits::clock(&facts.limits));
         let primary = layout.ok().and_then(Layout::primary_address);
         checks.push(sshd::judge(primary, &facts.sshd));

@@ -1,46 +1,55 @@
-//! Collects the values of `/metrics`. The kernel needs a second to list a million sockets, and reading `/proc` takes time,
+//! Collects the values of `/metrics`. The kernel needs seconds to list a million sockets, and reading `/proc` takes time,
 //! too. So a value is used for [`REUSE`] times as long as it took to get: collecting never takes more than one part in
-//! [`REUSE`] of one core, however many clients ask, and however often.
+//! [`REUSE`] of one core, however many clients ask, and however often. A client waits for a new count of the sockets for
+//! [`PATIENCE`], and gets the last one then.
 
 use std::{
     collections::BTreeMap,
     fs, io,
     net::IpAddr,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use hyper::body::Bytes;
-use trunnion_host::{Config, Mode};
+use tokio::time::timeout;
+use trunnion_host::{Config, Mode, Ports};
 
 use super::{
     gatling::{self, Gatling},
-    metrics::{self, Snapshot},
+    metrics::{self, Per, Snapshot},
     shared::Shared,
     sockets::{self, Counts},
 };
 use crate::{
     accounts,
     check::{Ena, limits},
-    spread::{Options, Source, Spreader},
+    layout::{Interface, Layout},
+    local_ports::LocalPorts,
+    spread::{Left, Options, Source, Spreader},
 };
 
 /// A value is used for this many times as long as it took to get.
 const REUSE: u32 = 20;
+
+/// How long a client waits for a new count of the sockets: well below the ten seconds after which Prometheus gives up.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Provides the metrics as text.
 #[derive(Debug)]
 pub(super) struct Collector {
     shared: Arc<Shared>,
     cache: tokio::sync::Mutex<Cache>,
+    sockets: Mutex<Reused<Arc<BTreeMap<IpAddr, Counts>>>>,
+    /// Held while the sockets are counted.
+    counting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Cache {
     /// Shared by all answers that contain it.
-    text: Reused<Bytes>,
-    sockets: Reused<Arc<BTreeMap<IpAddr, Counts>>>,
+    text: BTreeMap<Per, Reused<Bytes>>,
     gatling: Reused<Gatling>,
 }
 
@@ -75,6 +84,11 @@ impl<T: Clone> Reused<T> {
         self.0 = Some((value, done + cost * REUSE, done));
     }
 
+    /// The last value, however old it is.
+    fn last(&self) -> Option<T> {
+        self.0.as_ref().map(|(value, ..)| value.clone())
+    }
+
     fn age(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |(_, _, got)| got.elapsed())
     }
@@ -82,22 +96,58 @@ impl<T: Clone> Reused<T> {
 
 impl Collector {
     pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, cache: tokio::sync::Mutex::default() })
+        Arc::new(Self {
+            shared,
+            cache: tokio::sync::Mutex::default(),
+            sockets: Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The last count of the sockets, and its age. Waits for a new one if that is too old, but not for longer than
+    /// [`PATIENCE`]: the count continues.
+    async fn sockets(self: &Arc<Self>) -> (Option<Arc<BTreeMap<IpAddr, Counts>>>, Duration) {
+        let this = Arc::clone(self);
+        let counting = tokio::spawn(async move {
+            let _one = this.counting.lock().await;
+            if this.known_sockets().value(Instant::now()).is_some() {
+                return;
+            }
+            let (addresses, ports) = (this.shared.addresses(), this.ports());
+            let begun = Instant::now();
+            // On another thread: this one must keep the network.
+            let counted = tokio::task::spawn_blocking(move || sockets::count(&addresses, ports)).await;
+            if let Ok(Ok(counts)) = counted {
+                this.known_sockets().set(Arc::new(counts), begun, Instant::now());
+            }
+        });
+        let _ = timeout(PATIENCE, counting).await;
+        let known = self.known_sockets();
+        (known.last(), known.age())
+    }
+
+    fn ports(&self) -> Ports {
+        LocalPorts::look(&self.shared.config).range.unwrap_or(self.shared.config.ports)
+    }
+
+    fn known_sockets(&self) -> MutexGuard<'_, Reused<Arc<BTreeMap<IpAddr, Counts>>>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The metrics as text. If the client closes its connection, the collection continues, so that clients cannot start
     /// several at once.
-    pub(super) async fn text(self: &Arc<Self>) -> Option<Bytes> {
+    pub(super) async fn text(self: &Arc<Self>, per: Per) -> Option<Bytes> {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let mut cache = this.cache.lock().await;
-            if let Some(text) = cache.text.value(Instant::now()) {
+            if let Some(text) = cache.text.entry(per).or_default().value(Instant::now()) {
                 return Some(text);
             }
+            let sockets = this.sockets().await;
             let (shared, mut taken) = (Arc::clone(&this.shared), std::mem::take(&mut *cache));
             // On another thread: this one must keep the network.
             let collected = tokio::task::spawn_blocking(move || {
-                let text = taken.collect(&shared);
+                let text = taken.collect(&shared, per, sockets);
                 (taken, text)
             });
             let (taken, text) = collected.await.ok()?;
@@ -110,24 +160,30 @@ impl Collector {
 }
 
 impl Cache {
-    fn collect(&mut self, shared: &Shared) -> Option<Bytes> {
+    fn collect(
+        &mut self,
+        shared: &Shared,
+        per: Per,
+        (sockets, sockets_age): (Option<Arc<BTreeMap<IpAddr, Counts>>>, Duration),
+    ) -> Option<Bytes> {
         let limits = limits::Limits::look(&shared.config);
-        let addresses = shared.addresses();
-        let ports = limits.ports.range.unwrap_or(shared.config.ports);
-        let sockets = self.sockets.get(|| sockets::count(&addresses, ports).map(Arc::new));
         let gatling = self.gatling.get(|| {
             let user = accounts::user(&shared.config.ssh.user).map_err(io::Error::other)?;
             Ok(user.map(|user| gatling::look(Path::new("/proc"), user.uid)).unwrap_or_default())
         });
         // The time of the text begins here: sockets and processes have their own.
         let begun = Instant::now();
+        let (spread, left) = spread(&shared.config);
         let snapshot = Snapshot {
             health: shared.health(),
             metadata_age: shared.metadata_age(),
-            sockets_age: self.sockets.age(),
+            per,
+            interfaces: shared.layout().map(|layout| interfaces(&layout)).unwrap_or_default(),
             sockets,
+            sockets_age,
             ports: limits.ports.range,
-            spread: spread(&shared.config),
+            spread,
+            left,
             ena: shared.layout().map(|layout| Ena::look(&layout)).unwrap_or_default(),
             conntrack: limits.conntrack,
             open_files: limits.open_files,
@@ -140,17 +196,28 @@ impl Cache {
             config: shared.config.clone(),
         };
         let text = Bytes::from(metrics::encode(snapshot).ok()?);
-        self.text.set(text.clone(), begun, Instant::now());
+        self.text.entry(per).or_default().set(text.clone(), begun, Instant::now());
         Some(text)
     }
 }
 
-/// The counters of the spread program, if there is one.
-fn spread(config: &Config) -> Vec<Source> {
+/// By address, the name of its interface.
+fn interfaces(layout: &Layout) -> BTreeMap<IpAddr, String> {
+    let of = |interface: &Interface| {
+        let name = interface.name.clone();
+        interface.addresses.iter().map(move |&address| (address, name.clone())).collect::<Vec<_>>()
+    };
+    layout.interfaces.iter().flat_map(of).collect()
+}
+
+/// The counters of the spread program, if there is one: of the sources, and of the sockets that it left alone.
+fn spread(config: &Config) -> (Vec<Source>, Vec<(Left, u64)>) {
     if config.spread.mode != Mode::Kernel {
-        return Vec::new();
+        return Default::default();
     }
-    Spreader::open(Path::new(Options::PINS)).and_then(|spreader| spreader.sources()).unwrap_or_default()
+    let counters = Spreader::open(Path::new(Options::PINS))
+        .and_then(|spreader| Ok((spreader.sources()?, spreader.left()?.to_vec())));
+    counters.unwrap_or_default()
 }
 
 /// The memory of TCP buffers.

@@ -139,7 +139,11 @@ async fn respond(request: &Request<Incoming>, shared: &Shared, collector: &Arc<C
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let mut response = if path == "/health" { health(shared) } else { measured(collector).await };
+    let mut response = match (path, metrics::Per::of_query(request.uri().query().unwrap_or_default())) {
+        ("/health", _) => health(shared),
+        (_, Some(per)) => measured(collector, per).await,
+        (_, None) => text(StatusCode::BAD_REQUEST, "bad request: `per` is `interface` or `address`\n"),
+    };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if request.method() == Method::HEAD {
         // An answer to HEAD has the length of the body, but no body.
@@ -158,8 +162,8 @@ fn health(shared: &Shared) -> Response<Full<Bytes>> {
     }
 }
 
-async fn measured(collector: &Arc<Collector>) -> Response<Full<Bytes>> {
-    match collector.text().await {
+async fn measured(collector: &Arc<Collector>, per: metrics::Per) -> Response<Full<Bytes>> {
+    match collector.text(per).await {
         Some(metrics) => response(StatusCode::OK, metrics::CONTENT_TYPE, metrics),
         None => text(StatusCode::INTERNAL_SERVER_ERROR, "cannot collect the metrics\n"),
     }

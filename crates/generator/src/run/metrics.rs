@@ -1,4 +1,7 @@
 //! The metrics as `OpenMetrics` text. Every name begins with `trunnion_`, and contains the unit.
+//!
+//! A host can have hundreds of addresses, and a fleet thousands. So the values of addresses are joined by interface, unless
+//! the client asks for those of each address with `/metrics?per=address`.
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -20,10 +23,39 @@ use super::{
 };
 use crate::{
     check::{Ena, limits::Conntrack},
-    spread::Source,
+    spread::{Left, Source},
 };
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the values of addresses are joined by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Per {
+    #[default]
+    Interface,
+    Address,
+}
+
+impl Per {
+    /// What the query of the request asks for; `None` if that is unknown.
+    pub(super) fn of_query(query: &str) -> Option<Self> {
+        match query.split('&').find_map(|pair| pair.strip_prefix("per=")) {
+            None | Some("interface") => Some(Self::Interface),
+            Some("address") => Some(Self::Address),
+            Some(_) => None,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// The values of addresses, by interface or address.
+type Joined<T> = BTreeMap<String, T>;
 
 /// The values of `/metrics` at one moment. A value that is `None` could not be read.
 #[derive(Debug)]
@@ -31,10 +63,14 @@ pub(super) struct Snapshot {
     pub(super) config: Config,
     pub(super) health: Health,
     pub(super) metadata_age: Option<Duration>,
+    pub(super) per: Per,
+    /// By address, the name of its interface.
+    pub(super) interfaces: BTreeMap<IpAddr, String>,
     pub(super) sockets: Option<Arc<BTreeMap<IpAddr, Counts>>>,
     pub(super) sockets_age: Duration,
     pub(super) ports: Option<Ports>,
     pub(super) spread: Vec<Source>,
+    pub(super) left: Vec<(Left, u64)>,
     pub(super) ena: Vec<Ena>,
     pub(super) conntrack: Option<Conntrack>,
     pub(super) open_files: Option<(u64, u64)>,
@@ -186,32 +222,36 @@ impl Snapshot {
 
     fn connections(&self, families: &mut Families<'_>) -> fmt::Result {
         let Some(sockets) = &self.sockets else { return Ok(()) };
-        let states = |(address, counts): (&IpAddr, &Counts)| {
+        let joined = self.join(sockets.iter().map(|(&address, &counts)| (address, counts)), |sum: &mut Counts, of| {
+            sum.established += of.established;
+            sum.time_wait += of.time_wait;
+            sum.other += of.other;
+            sum.ports = sum.ports.max(of.ports);
+            sum.busiest = sum.busiest.max(of.busiest);
+        });
+        let states = |(whose, counts): (&String, &Counts)| {
             let states =
                 [("established", counts.established), ("time_wait", counts.time_wait), ("other", counts.other)];
-            let address = address.to_string();
-            states.map(|(state, count)| ([("address", address.clone()), ("state", state.to_owned())], count))
+            states.map(|(state, count)| ([(self.per.as_str(), whose.clone()), ("state", state.to_owned())], count))
         };
         families.gauges(
             "connections",
-            "TCP connections of each local address, by state.",
+            "TCP connections of the local addresses, by state.",
             None,
-            sockets.iter().flat_map(states),
+            joined.iter().flat_map(states),
         )?;
-        let by_address = |count: fn(&Counts) -> u64| {
-            sockets.iter().map(move |(address, counts)| ([("address", address.to_string())], count(counts)))
-        };
         families.gauges(
             "ports_used",
-            "Local ports of the range that sockets of the address use.",
+            "Local ports of the range that sockets of an address use; of an interface, those of the address with most.",
             None,
-            by_address(|counts| counts.ports),
+            self.labelled(&joined, |counts| counts.ports),
         )?;
         families.gauges(
             "ports_used_busiest_destination",
-            "Local ports of the range that connections of the address to its busiest destination use.",
+            "Local ports of the range that connections of an address to its busiest destination use; of an interface, \
+             those of the address with most.",
             None,
-            by_address(|counts| counts.busiest),
+            self.labelled(&joined, |counts| counts.busiest),
         )?;
         families.gauge(
             "ports_range",
@@ -228,25 +268,63 @@ impl Snapshot {
     }
 
     fn spread(&self, families: &mut Families<'_>) -> fmt::Result {
-        let labels = |address: IpAddr| [("address", address.to_string())];
+        let each = self.spread.iter().map(|source| {
+            let &Source { address, draining, connections, refused, .. } = source;
+            (address, [connections, refused, number(draining)])
+        });
+        let joined = self.join(each, |sum: &mut [u64; 3], of| {
+            for (sum, of) in sum.iter_mut().zip(of) {
+                *sum += of;
+            }
+        });
         families.counters(
             "spread_connections",
-            "Connections that got this source address.",
+            "Connections that got the address as their source.",
             None,
-            self.spread.iter().map(|source| (labels(source.address), source.connections)),
+            self.labelled(&joined, |[connections, ..]| *connections),
         )?;
         families.counters(
             "spread_refused",
-            "Connections for which the kernel refused this source address.",
+            "Connections for which the kernel refused the address as their source.",
             None,
-            self.spread.iter().map(|source| (labels(source.address), source.refused)),
+            self.labelled(&joined, |[_, refused, _]| *refused),
         )?;
         families.gauges(
             "spread_draining",
-            "Whether new connections no longer get this source address.",
+            "Addresses that new connections no longer get.",
             None,
-            self.spread.iter().map(|source| (labels(source.address), number(source.draining))),
+            self.labelled(&joined, |[.., draining]| *draining),
+        )?;
+        families.counters(
+            "spread_left",
+            "Sockets of the SSH user that kept the source that they had when they were connected.",
+            None,
+            self.left.iter().map(|(why, count)| ([("reason", why.as_str())], *count)),
         )
+    }
+
+    /// Joins the values of addresses by what the client asked for. An address that no interface has any more is left out.
+    fn join<T: Default>(&self, values: impl Iterator<Item = (IpAddr, T)>, add: impl Fn(&mut T, T)) -> Joined<T> {
+        let mut joined = Joined::new();
+        for (address, value) in values {
+            let whose = match self.per {
+                Per::Address => Some(address.to_string()),
+                Per::Interface => self.interfaces.get(&address).cloned(),
+            };
+            if let Some(whose) = whose {
+                add(joined.entry(whose).or_default(), value);
+            }
+        }
+        joined
+    }
+
+    /// The values with their labels.
+    fn labelled<'a, T>(
+        &'a self,
+        joined: &'a Joined<T>,
+        value: impl Fn(&T) -> u64 + 'a,
+    ) -> impl Iterator<Item = ([(&'static str, String); 1], u64)> + 'a {
+        joined.iter().map(move |(whose, of)| ([(self.per.as_str(), whose.clone())], value(of)))
     }
 
     fn limits(&self, families: &mut Families<'_>) -> fmt::Result {

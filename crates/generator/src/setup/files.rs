@@ -16,7 +16,7 @@ use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
     sys::stat::Mode,
-    unistd::{UnlinkatFlags, unlinkat},
+    unistd::{UnlinkatFlags, symlinkat, unlinkat},
 };
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,24 @@ impl<'a> Wanted<'a> {
         renameat(folder, temporary, folder, name(self.path))?;
         folder.sync_all()
     }
+}
+
+/// The target of the symbolic link at this path; `None` if there is none.
+pub(super) fn link(path: &Path) -> Option<PathBuf> {
+    fs::read_link(path).ok()
+}
+
+/// Puts a symbolic link at this path in one step, whatever is in its place.
+pub(super) fn put_link(path: &Path, target: &Path) -> Result<(), FileError> {
+    let put = || {
+        let Folder(folder) = &Folder::above(path)?;
+        let temporary = &*temporary(path);
+        let _ = unlinkat(folder, temporary, UnlinkatFlags::NoRemoveDir);
+        symlinkat(target, folder, temporary)?;
+        renameat(folder, temporary, folder, name(path))?;
+        folder.sync_all()
+    };
+    put().map_err(FileError::new("write", path))
 }
 
 /// A file as setup found it.

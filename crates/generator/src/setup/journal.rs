@@ -35,6 +35,8 @@ pub(super) struct Before {
     pub(super) down: BTreeSet<String>,
     /// Files by path; `None` where there was no file.
     pub(super) files: BTreeMap<PathBuf, Option<Saved>>,
+    /// Targets of symbolic links by their path.
+    pub(super) links: BTreeMap<PathBuf, PathBuf>,
     /// Folders that setup made, the outer ones first.
     pub(super) folders: Vec<PathBuf>,
     /// Mode and owner of folders whose mode or owner setup changed.

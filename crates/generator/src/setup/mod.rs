@@ -24,6 +24,7 @@ mod network;
 mod outcome;
 mod plan;
 mod refresh;
+mod resolver;
 mod sshd;
 mod systemd;
 mod undo;
@@ -82,6 +83,8 @@ pub(crate) async fn setup(host: &Host, layout: &Layout) -> Result<Outcome, Failu
     let step = network::set_up(config, layout, &mut journal, &mut outcome).await;
     outcome.take(step);
     let step = sshd::set_up(layout, &mut journal, &mut outcome);
+    outcome.take(step);
+    let step = resolver::set_up(config, &mut journal, &mut outcome);
     outcome.take(step);
     systemd::run_pending(&mut journal, &mut outcome)?;
     Ok(outcome)

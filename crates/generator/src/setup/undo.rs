@@ -8,7 +8,7 @@ use super::{
     journal::Journal,
     network,
     outcome::Outcome,
-    sshd, systemd, users,
+    resolver, sshd, systemd, users,
 };
 use crate::{
     failure::{Failure, FileError, causes},
@@ -21,6 +21,7 @@ pub(super) async fn undo() -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
     spread(&mut outcome);
     files(&mut journal, &mut outcome)?;
+    links(&journal, &mut outcome)?;
     network::undo(&journal, &mut outcome).await?;
     sysctls(&journal, &mut outcome)?;
     unmask(&mut journal, &mut outcome)?;
@@ -73,7 +74,17 @@ fn consequence(path: &Path) -> Option<String> {
     if ["/etc/systemd/system", "/etc/systemd/system.conf.d"].iter().any(|folder| path.starts_with(folder)) {
         return Some("daemon-reload".to_owned());
     }
-    sshd::reload_for(path)
+    resolver::restart_for(path).or_else(|| sshd::reload_for(path))
+}
+
+fn links(journal: &Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+    for (path, target) in &journal.before().links {
+        if files::link(path).as_ref() != Some(target) {
+            files::put_link(path, target)?;
+            outcome.changed(format!("`{}`", path.display()), format!("leads to `{}` again", target.display()));
+        }
+    }
+    Ok(())
 }
 
 fn sysctls(journal: &Journal, outcome: &mut Outcome) -> Result<(), Failure> {

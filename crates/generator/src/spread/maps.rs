@@ -50,6 +50,8 @@ pub(super) enum Map {
     Pending,
     /// By thread, the cookie of the socket that it connected last.
     Last,
+    /// By [`Left`], how many sockets kept the source that they had.
+    Left,
 }
 
 /// The definition from which the kernel creates a map.
@@ -77,7 +79,7 @@ const LPM_TRIE: u32 = 11;
 const GROWING: u32 = 1;
 
 impl Map {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Settings,
         Self::Counts,
         Self::Sources,
@@ -92,6 +94,7 @@ impl Map {
         Self::Full,
         Self::Pending,
         Self::Last,
+        Self::Left,
     ];
 
     /// Its name in the object file, and the name of its pin.
@@ -111,6 +114,7 @@ impl Map {
             Self::Full => "full",
             Self::Pending => "pending",
             Self::Last => "last",
+            Self::Left => "left",
         }
     }
 
@@ -128,6 +132,7 @@ impl Map {
             Self::Full => (HASH, 24, 32, 65_536, GROWING),
             Self::Pending => (LRU_HASH, 8, 36, 16_384, 0),
             Self::Last => (LRU_HASH, 8, 8, 16_384, 0),
+            Self::Left => (ARRAY, 4, 8, 3, 0),
         };
         Definition { kind, key_bytes, value_bytes, entries, flags }
     }
@@ -224,6 +229,29 @@ impl Group {
         match self {
             Self::Ipv4 | Self::Ipv6 => Map::Slots,
             Self::Public => Map::PublicSlots,
+        }
+    }
+}
+
+/// Why a socket of the SSH user keeps the source that it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is not of TCP.
+    NotTcp = 0,
+    /// The client bound it.
+    Bound = 1,
+    /// Its destination is an exception.
+    Excepted = 2,
+}
+
+impl Left {
+    pub(crate) const ALL: [Self; 3] = [Self::NotTcp, Self::Bound, Self::Excepted];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotTcp => "not_tcp",
+            Self::Bound => "bound",
+            Self::Excepted => "excepted",
         }
     }
 }

@@ -35,6 +35,7 @@ use trunnion_host::{Config, Except, Mode};
 
 pub(crate) use self::{
     error::SpreadError,
+    maps::Left,
     rules::Rules,
     simulation::Simulation,
     spreader::{Options, Source, Spreader},

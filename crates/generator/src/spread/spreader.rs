@@ -19,7 +19,7 @@ use netlink_packet_sock_diag::inet::StateFlags;
 
 use super::{
     error::SpreadError,
-    maps::{Group, Key, LiveKey, MOST_SOURCES, Map, Settings, address, key, live_key},
+    maps::{Group, Key, Left, LiveKey, MOST_SOURCES, Map, Settings, address, key, live_key},
     object_file::object_file,
     place::{Pins, open_cgroup, root_cgroup},
     program::Hook,
@@ -245,6 +245,17 @@ impl Spreader {
         Ok(sources)
     }
 
+    /// How many sockets of the SSH user kept the source that they had, since the program was first attached.
+    pub(crate) fn left(&self) -> Result<[(Left, u64); 3], SpreadError> {
+        let maps = self.maps()?;
+        let mut left = Left::ALL.map(|why| (why, 0));
+        for (why, count) in &mut left {
+            let read = maps.left.get(&(*why as u32), 0);
+            *count = read.map_err(|error| SpreadError::map("read how many sockets were left alone", error))?;
+        }
+        Ok(left)
+    }
+
     /// Detaches the program and removes its data, and what an earlier, killed detach left. When this returns, connections are
     /// no longer spread. Established connections are not affected. Returns whether there was anything to remove.
     pub(crate) fn detach(pins: &Path) -> Result<bool, SpreadError> {
@@ -288,6 +299,7 @@ impl Spreader {
             public_slots: typed(&pins, Group::Public.slots())?,
             full: typed(&pins, Map::Full)?,
             live: typed(&pins, Map::Live)?,
+            left: typed(&pins, Map::Left)?,
             _pins: pins,
         })
     }
@@ -304,6 +316,7 @@ struct Maps {
     public_slots: HashMap<MapData, Key, u32>,
     full: HashMap<MapData, [u8; 24], [u64; 4]>,
     live: HashMap<MapData, LiveKey, u64>,
+    left: Array<MapData, u64>,
     /// The lock.
     _pins: Pins,
 }

@@ -16,7 +16,7 @@ const RELEASE: &str = "bookworm";
 /// the environment.
 const PYTHON: &str = "3.11";
 const PACKAGES: &str = "ca-certificates,curl,dbus,iproute2,iputils-ping,jq,openjdk-17-jre-headless,openssh-server,procps,\
-                        python3,systemd,systemd-sysv";
+                        python3,systemd,systemd-resolved,systemd-sysv";
 
 /// Units that would change the surrounding machine, wait for hardware, or are not needed on a stage.
 const NOT_HERE: &[&str] = &[
@@ -39,6 +39,8 @@ const NOT_HERE: &[&str] = &[
     "systemd-binfmt.service",
     "systemd-logind.service",
     "systemd-modules-load.service",
+    // The scene of the cache starts it.
+    "systemd-resolved.service",
     "systemd-remount-fs.service",
     "systemd-sysctl.service",
     "systemd-tmpfiles-setup-dev.service",

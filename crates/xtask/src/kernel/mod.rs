@@ -12,6 +12,7 @@ mod login;
 mod metadata;
 pub(crate) mod namespace;
 mod proof;
+mod resolver;
 mod run;
 mod setup;
 mod spread;
@@ -54,6 +55,7 @@ const TESTS: &[&[Test]] = &[
     metadata::TESTS,
     spread::TESTS,
     check::TESTS,
+    resolver::TESTS,
     run::TESTS,
     login::TESTS,
     boot::TESTS,

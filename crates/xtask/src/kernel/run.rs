@@ -47,6 +47,17 @@ held = [socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) for _ in r
 print('ready', flush=True)
 time.sleep(600)";
 
+/// A socket of TCP that it binds itself, two of UDP, and three to this host.
+const LEFT_ALONE: &str = "import socket, sys
+bound = socket.socket()
+bound.bind(('0.0.0.0', 0))
+bound.connect((sys.argv[1], 7000))
+for _ in range(2):
+    socket.socket(type=socket.SOCK_DGRAM).connect((sys.argv[1], 7000))
+listener = socket.create_server(('127.0.0.1', 0))
+for _ in range(3):
+    socket.create_connection(listener.getsockname())";
+
 /// The parser of the Prometheus project, as Debian packages it in python3-prometheus-client.
 const PARSE: &str = "import json, sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -90,7 +101,15 @@ struct Metrics(BTreeMap<(String, BTreeMap<String, String>), f64>);
 
 impl Metrics {
     fn new(stage: &Stage) -> Result<Self, Failure> {
-        let (status, body) = stage.get(PORT, "/metrics")?;
+        Self::at(stage, "/metrics")
+    }
+
+    fn per_address(stage: &Stage) -> Result<Self, Failure> {
+        Self::at(stage, "/metrics?per=address")
+    }
+
+    fn at(stage: &Stage, path: &str) -> Result<Self, Failure> {
+        let (status, body) = stage.get(PORT, path)?;
         ensure!(status == 200, "/metrics said {status}: {body}");
         let parsed = stage.host_namespace().run_with(&["python3", "-c", PARSE], &body)?.succeeded()?;
         let samples: Vec<(String, BTreeMap<String, String>, f64)> = serde_json::from_str(&parsed.stdout)?;
@@ -180,7 +199,7 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
     drop(hold(&stage, closing.address(), 45)?);
     let primary = stage.primary_address()?.to_string();
     let metrics = eventually(|| {
-        let metrics = Metrics::new(&stage)?;
+        let metrics = Metrics::per_address(&stage)?;
         let others = metrics.sum("trunnion_connections", &[("state", "time_wait")])
             + metrics.sum("trunnion_connections", &[("state", "other")]);
         ensure!(others >= 45.0, "{others} connections are on their way down, not 45");
@@ -208,6 +227,30 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
         .is("trunnion_capacity_connections", &[("scope", "destination")], 900.0)?
         .is("trunnion_gatling_running", &[], 0.0)?
         .is("trunnion_generator_info", &[("pool", "stage"), ("spread", "kernel")], 1.0)?;
+    // By default the addresses of an interface are joined.
+    let joined = Metrics::new(&stage)?;
+    ensure!(joined.all("trunnion_connections", &[]).len() == 9, "not three states of three interfaces");
+    for interface in ["ens6", "ens7"] {
+        let of = [("interface", interface)];
+        joined
+            .is("trunnion_connections", &[("interface", interface), ("state", "established")], 30.0)?
+            .is("trunnion_spread_connections_total", &of, 45.0)?
+            .is("trunnion_spread_draining", &of, 0.0)?
+            .is("trunnion_ports_used_busiest_destination", &of, 10.0)?;
+    }
+    let (status, body) = stage.get(PORT, "/metrics?per=subnet")?;
+    ensure!(status == 400 && body.contains("`interface` or `address`"), "{status}: {body}");
+    // Sockets that the programs leave alone.
+    let left = |reason: &str| joined.sum("trunnion_spread_left_total", &[("reason", reason)]);
+    let before = [left("bound"), left("not_tcp"), left("excepted")];
+    stage.as_user("gatling", &["python3", "-c", LEFT_ALONE, &server.address().ip().to_string()])?.succeeded()?;
+    eventually(|| {
+        let metrics = Metrics::new(&stage)?;
+        for ((reason, before), more) in ["bound", "not_tcp", "excepted"].into_iter().zip(before).zip([1.0, 2.0, 3.0]) {
+            metrics.is("trunnion_spread_left_total", &[("reason", reason)], before + more)?;
+        }
+        Ok(())
+    })?;
     for name in [
         "trunnion_cpu_seconds_total",
         "trunnion_process_cpu_seconds_total",
@@ -222,7 +265,7 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
     drop(holder);
     eventually(|| {
         is(
-            Metrics::new(&stage)?.sum(
+            Metrics::per_address(&stage)?.sum(
                 "trunnion_connections",
                 &[("state", "established"), ("address", &stage.addresses()[4].to_string())],
             ),
@@ -549,6 +592,9 @@ fn run_withstands_hostile_clients() -> Result<(), Failure> {
         health(&stage, 200, "healthy")?;
     }
     let memory = memory(&service)?;
+    let lines = |path| Ok::<_, Failure>(stage.get(PORT, path)?.1.lines().count());
+    let (joined, each) = (lines("/metrics")?, lines("/metrics?per=address")?);
+    ensure!(joined < 300 && each > 3_000, "{joined} lines, and {each} with each address");
     ensure!(memory < MOST_MEMORY, "the service takes {memory} KiB");
     let open = std::fs::read_dir(format!("/proc/{}/fd", service.id()))?.count();
     ensure!(open < 120, "the service has {open} files open");

@@ -552,8 +552,24 @@ fn spread_continues_after_its_binary_ends() -> Result<(), Failure> {
     let pinned = stage.host(&["ls", pins])?.succeeded()?.stdout;
     ensure!(
         pinned.split_whitespace().eq([
-            "connect4", "connect6", "counts", "draining", "except", "full", "last", "live", "pending", "settings",
-            "slots", "sources", "start", "states", "taken", "turns"
+            "connect4",
+            "connect6",
+            "counts",
+            "destinations",
+            "draining",
+            "full",
+            "last",
+            "left",
+            "live",
+            "pending",
+            "public_slots",
+            "settings",
+            "slots",
+            "sources",
+            "start",
+            "states",
+            "taken",
+            "turns"
         ]),
         "pinned are {pinned}"
     );

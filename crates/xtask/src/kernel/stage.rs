@@ -379,6 +379,7 @@ impl Stage {
             metadata_access: false,
             network: None,
             ipv6: false,
+            dns_cache: false,
         };
         change(&mut config);
         self.write(CONFIG_PATH, &config.to_json()?)?;

@@ -37,7 +37,7 @@ use super::{
             Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10},
             Size::{Double, Half, Word},
         },
-        maps::{Group, MOST_SOURCES, Map, Marks, Settings, Treatment, Turn, WORDS},
+        maps::{Group, Left, MOST_SOURCES, Map, Marks, Settings, Treatment, Turn, WORDS},
     },
     frame::{
         MAPPED, UNLESS_THERE, delete, join_destination, look_up, look_up_live, look_up_slot, look_up_treatment,
@@ -98,13 +98,14 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     let (leave, normal) = (code.label(), code.label());
     // R6: the context.
     code.copy(R6, R1);
-    only_tcp(code, leave);
     only_ours(code, leave);
-    only_unbound(code, family, leave);
+    let [not_tcp, bound, excepted] = Left::ALL.map(|_| code.label());
+    only_tcp(code, not_tcp);
+    only_unbound(code, family, bound);
     // R9: the family of the destination, 0 for IPv4, 1 for IPv6.
     read_destination(code, family);
     // R9: the number of the group of sources.
-    choose_group(code, leave);
+    choose_group(code, excepted);
     learn(code);
     join_destination(code);
     // R8: the number of sources.
@@ -143,10 +144,25 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     code.call(Helper::SetRetval);
     code.set(R0, 0);
     code.exit();
+    for (label, why) in [not_tcp, bound, excepted].into_iter().zip(Left::ALL) {
+        code.place(label);
+        count_left(code, why);
+        code.jump(normal);
+    }
     code.place(normal);
     code.place(leave);
     code.set(R0, 1);
     code.exit();
+}
+
+fn count_left(code: &mut Assembler, why: Left) {
+    let behind = code.label();
+    code.store_value(Word, R10, stack::NUMBER, why as i32);
+    look_up(code, Map::Left, stack::NUMBER);
+    code.jump_if(R0, 0, behind);
+    code.set(R1, 1);
+    code.add_in_memory(R0, 0, R1);
+    code.place(behind);
 }
 
 fn only_tcp(code: &mut Assembler, leave: Label) {
