@@ -22,6 +22,7 @@ use crate::{
     boot::{Script, mode, runs_javascript, tracking},
 };
 
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the stack")]
 #[derive(Serialize)]
 struct Inputs<'a> {
     stack: &'a str,

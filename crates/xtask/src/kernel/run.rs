@@ -19,6 +19,7 @@ use super::{
     imds::Fault,
     setup::with_services,
     stage::{Stage, StageOptions, target_ipv4},
+    target::Server,
 };
 use crate::Failure;
 
@@ -180,6 +181,34 @@ pub(super) fn hold(stage: &Stage, to: SocketAddr, count: usize) -> Result<Servic
     Ok(service)
 }
 
+/// Ninety connections to the server stand, and 45 others were closed.
+fn metrics_are_joined_by_interface(stage: &Stage, server: &Server) -> Result<(), Failure> {
+    // By default the addresses of an interface are joined.
+    let joined = Metrics::new(stage)?;
+    ensure!(joined.all("trunnion_connections", &[]).len() == 9, "not three states of three interfaces");
+    for interface in ["ens6", "ens7"] {
+        let of = [("interface", interface)];
+        joined
+            .is("trunnion_connections", &[("interface", interface), ("state", "established")], 30.0)?
+            .is("trunnion_spread_connections_total", &of, 45.0)?
+            .is("trunnion_spread_draining", &of, 0.0)?
+            .is("trunnion_ports_used_busiest_destination", &of, 10.0)?;
+    }
+    let (status, body) = stage.get(PORT, "/metrics?per=subnet")?;
+    ensure!(status == 400 && body.contains("`interface` or `address`"), "{status}: {body}");
+    // Sockets that the programs leave alone.
+    let left = |reason: &str| joined.sum("trunnion_spread_left_total", &[("reason", reason)]);
+    let before = [left("bound"), left("not_tcp"), left("excepted")];
+    stage.as_user("gatling", &["python3", "-c", LEFT_ALONE, &server.address().ip().to_string()])?.succeeded()?;
+    eventually(|| {
+        let metrics = Metrics::new(stage)?;
+        for ((reason, before), more) in ["bound", "not_tcp", "excepted"].into_iter().zip(before).zip([1.0, 2.0, 3.0]) {
+            metrics.is("trunnion_spread_left_total", &[("reason", reason)], before + more)?;
+        }
+        Ok(())
+    })
+}
+
 fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
     let (stage, sshd) = stage()?;
     let mut service = start(&stage, "1")?;
@@ -227,30 +256,7 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
         .is("trunnion_capacity_connections", &[("scope", "destination")], 900.0)?
         .is("trunnion_gatling_running", &[], 0.0)?
         .is("trunnion_generator_info", &[("pool", "stage"), ("spread", "kernel")], 1.0)?;
-    // By default the addresses of an interface are joined.
-    let joined = Metrics::new(&stage)?;
-    ensure!(joined.all("trunnion_connections", &[]).len() == 9, "not three states of three interfaces");
-    for interface in ["ens6", "ens7"] {
-        let of = [("interface", interface)];
-        joined
-            .is("trunnion_connections", &[("interface", interface), ("state", "established")], 30.0)?
-            .is("trunnion_spread_connections_total", &of, 45.0)?
-            .is("trunnion_spread_draining", &of, 0.0)?
-            .is("trunnion_ports_used_busiest_destination", &of, 10.0)?;
-    }
-    let (status, body) = stage.get(PORT, "/metrics?per=subnet")?;
-    ensure!(status == 400 && body.contains("`interface` or `address`"), "{status}: {body}");
-    // Sockets that the programs leave alone.
-    let left = |reason: &str| joined.sum("trunnion_spread_left_total", &[("reason", reason)]);
-    let before = [left("bound"), left("not_tcp"), left("excepted")];
-    stage.as_user("gatling", &["python3", "-c", LEFT_ALONE, &server.address().ip().to_string()])?.succeeded()?;
-    eventually(|| {
-        let metrics = Metrics::new(&stage)?;
-        for ((reason, before), more) in ["bound", "not_tcp", "excepted"].into_iter().zip(before).zip([1.0, 2.0, 3.0]) {
-            metrics.is("trunnion_spread_left_total", &[("reason", reason)], before + more)?;
-        }
-        Ok(())
-    })?;
+    metrics_are_joined_by_interface(&stage, &server)?;
     for name in [
         "trunnion_cpu_seconds_total",
         "trunnion_process_cpu_seconds_total",
