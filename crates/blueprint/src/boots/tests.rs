@@ -156,7 +156,7 @@ fn only_keys_of_the_stack_that_the_boot_uses_are_inputs() {
         change(&mut other);
         inputs_of(&other, "heavy") != inputs_of(&stack(), "heavy")
     };
-    let inputs: [&dyn Fn(&mut Stack); 17] = [
+    let inputs: [&dyn Fn(&mut Stack); 18] = [
         &|stack| stack.name.push('x'),
         &|stack| stack.region.push('x'),
         &|stack| stack.account.push('x'),

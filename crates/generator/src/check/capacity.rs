@@ -122,6 +122,7 @@ mod tests {
     fn facts(hard: u64, memory_bytes: u64, most: Option<u64>) -> Facts {
         Facts {
             resolver: crate::check::dns::Resolver::default(),
+            machine: crate::check::tuning::Machine::default(),
             network: Err(String::new()),
             limits: Limits {
                 ports: LocalPorts { range: Some(Ports { first: 1, last: 100 }), reserved: 0 },

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use trunnion_host::Config;
 
 use super::{
-    dns::Resolver, ena::Ena, limits::Limits, network::Network, probe::Probes, session::Session, spread::Spreading, sshd,
+    dns::Resolver, ena::Ena, limits::Limits, network::Network, probe::Probes, session::Session, spread::Spreading,
+    sshd, tuning::Machine,
 };
 use crate::layout::Layout;
 
@@ -19,6 +20,7 @@ pub(crate) struct Facts {
     pub(crate) sshd: Result<Vec<IpAddr>, String>,
     pub(crate) spreading: Spreading,
     pub(crate) resolver: Resolver,
+    pub(crate) machine: Machine,
     pub(crate) probes: Option<Probes>,
 }
 
@@ -40,6 +42,7 @@ impl Facts {
             sshd: sshd::look(),
             spreading,
             resolver: Resolver::look(),
+            machine: layout.map(Machine::look).unwrap_or_default(),
             probes: None,
         }
     }

@@ -1,4 +1,4 @@
-//! Two system calls that no crate wraps: the statistics of a network driver, and whether the clock is synchronised.
+//! Two system calls that no crate wraps: what a network driver tells of itself, and whether the clock is synchronised.
 #![expect(unsafe_code, reason = "SIOCETHTOOL and adjtimex take pointers, and no crate wraps them safely")]
 
 use std::{io, mem, net::UdpSocket, os::fd::AsRawFd as _};
@@ -6,6 +6,9 @@ use std::{io, mem, net::UdpSocket, os::fd::AsRawFd as _};
 // linux/sockios.h and linux/ethtool.h
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 const ETHTOOL_GDRVINFO: u32 = 0x3;
+const ETHTOOL_GCOALESCE: u32 = 0xe;
+const ETHTOOL_GRINGPARAM: u32 = 0x10;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSTATS: u32 = 0x1d;
 const ETH_SS_STATS: u32 = 1;
@@ -50,6 +53,37 @@ pub(crate) fn driver(interface: &str) -> io::Result<Driver> {
     let names = bytes(&names);
     let names = names.get(12..).unwrap_or_default().chunks_exact(ETH_GSTRING_LEN).map(text);
     Ok(Driver { name, statistics: names.zip(values.into_iter().skip(1)).take(count).collect() })
+}
+
+/// The rings, the moderation of interrupts and the queues of an interface. What its driver does not tell is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tuning {
+    /// How many packets a receive ring holds, and could hold.
+    pub(crate) ring: Option<(u32, u32)>,
+    /// Whether the driver adapts the pace of interrupts to the received packets.
+    pub(crate) is_adaptive: Option<bool>,
+    /// How many queues the interface has, and could have.
+    pub(crate) queues: Option<(u32, u32)>,
+}
+
+/// Reads the tuning of an interface.
+pub(crate) fn tuning(interface: &str) -> Tuning {
+    Tuning {
+        // `struct ethtool_ringparam`: after the command rx_max_pending, and as the fifth rx_pending.
+        ring: numbers(interface, ETHTOOL_GRINGPARAM).and_then(|found| Some((*found.get(5)?, *found.get(1)?))),
+        // `struct ethtool_coalesce`: use_adaptive_rx_coalesce.
+        is_adaptive: numbers(interface, ETHTOOL_GCOALESCE).and_then(|found| Some(*found.get(10)? != 0)),
+        // `struct ethtool_channels`: max_combined and combined_count.
+        queues: numbers(interface, ETHTOOL_GCHANNELS).and_then(|found| Some((*found.get(8)?, *found.get(4)?))),
+    }
+}
+
+/// The answer to a command whose structure has numbers of 32 bits alone: the command, and at most 22 others.
+fn numbers(interface: &str, command: u32) -> Option<Vec<u32>> {
+    let socket = UdpSocket::bind("127.0.0.1:0").ok()?;
+    let mut buffer = vec![0; 16];
+    ask(&socket, interface, command, 0, 0, &mut buffer).ok()?;
+    Some(bytes(&buffer).chunks_exact(4).map(|raw| raw.try_into().map_or(0, u32::from_ne_bytes)).collect())
 }
 
 /// Whether the clock is synchronised, as an NTP or PTP daemon last reported it to the kernel.

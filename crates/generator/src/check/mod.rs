@@ -17,6 +17,7 @@ mod session;
 mod spread;
 mod sshd;
 mod text;
+mod tuning;
 mod verdict;
 mod ways;
 

@@ -9,7 +9,7 @@ use super::{
     capacity::{self, Capacity},
     dns, ena,
     facts::Facts,
-    limits, network, probe, session, spread, sshd,
+    limits, network, probe, session, spread, sshd, tuning,
     verdict::{Check, State},
 };
 use crate::{imds::ImdsError, layout::Layout, spread::Rules};
@@ -68,6 +68,7 @@ impl Report {
         checks.extend(limits::judge_tcp(config, &facts.limits));
         checks.push(limits::judge_conntrack(config, &facts.limits));
         checks.push(ena::judge(config, &facts.ena));
+        checks.extend(tuning::judge(&facts.machine));
         checks.push(dns::judge(config, &facts.resolver));
         checks.push(limits::clock(&facts.limits));
         let primary = layout.ok().and_then(Layout::primary_address);

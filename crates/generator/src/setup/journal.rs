@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Before {
     /// Kernel parameters by their path below `/proc/sys`.
     pub(super) sysctls: BTreeMap<String, String>,
+    /// The processors of receive queues, by the path of their file.
+    pub(super) steering: BTreeMap<PathBuf, String>,
     /// Names of interfaces that were down.
     pub(super) down: BTreeSet<String>,
     /// Files by path; `None` where there was no file.

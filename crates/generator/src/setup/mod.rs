@@ -23,6 +23,7 @@ mod limits;
 mod network;
 mod outcome;
 mod plan;
+mod queues;
 mod refresh;
 mod resolver;
 mod sshd;
@@ -83,6 +84,8 @@ pub(crate) async fn setup(host: &Host, layout: &Layout) -> Result<Outcome, Failu
     let step = network::set_up(config, layout, &mut journal, &mut outcome).await;
     outcome.take(step);
     let step = sshd::set_up(layout, &mut journal, &mut outcome);
+    outcome.take(step);
+    let step = queues::set_up(layout, &mut journal, &mut outcome);
     outcome.take(step);
     let step = resolver::set_up(config, &mut journal, &mut outcome);
     outcome.take(step);

@@ -41,17 +41,14 @@ pub(super) fn set_up(config: &Config, journal: &mut Journal, outcome: &mut Outco
     let path = Path::new(RESOLV_CONF);
     let found = files::link(path);
     if found.as_deref() != Some(Path::new(STUB)) {
-        match found {
-            Some(target) => journal.remember(|before| {
+        let saved = if found.is_none() { files::save(path)? } else { None };
+        journal.remember(|before| {
+            if let Some(target) = found {
                 before.links.entry(path.to_owned()).or_insert(target);
-            })?,
-            None => {
-                let saved = files::save(path)?;
-                journal.remember(|before| {
-                    before.files.entry(path.to_owned()).or_insert(saved);
-                })?;
+            } else {
+                before.files.entry(path.to_owned()).or_insert(saved);
             }
-        }
+        })?;
         files::put_link(path, Path::new(STUB))?;
         outcome.changed(format!("`{RESOLV_CONF}`"), format!("leads to `{STUB}`"));
     }

@@ -8,7 +8,7 @@ use super::{
     journal::Journal,
     network,
     outcome::Outcome,
-    resolver, sshd, systemd, users,
+    queues, resolver, sshd, systemd, users,
 };
 use crate::{
     failure::{Failure, FileError, causes},
@@ -24,6 +24,7 @@ pub(super) async fn undo() -> Result<Outcome, Failure> {
     links(&journal, &mut outcome)?;
     network::undo(&journal, &mut outcome).await?;
     sysctls(&journal, &mut outcome)?;
+    queues::undo(&journal, &mut outcome)?;
     unmask(&mut journal, &mut outcome)?;
     let removed = users::undo(&mut journal, &mut outcome);
     outcome.take(removed);

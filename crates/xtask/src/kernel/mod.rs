@@ -12,6 +12,7 @@ mod login;
 mod metadata;
 pub(crate) mod namespace;
 mod proof;
+mod queues;
 mod resolver;
 mod run;
 mod setup;
@@ -55,6 +56,7 @@ const TESTS: &[&[Test]] = &[
     metadata::TESTS,
     spread::TESTS,
     check::TESTS,
+    queues::TESTS,
     resolver::TESTS,
     run::TESTS,
     login::TESTS,
