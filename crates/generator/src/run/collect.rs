@@ -173,7 +173,7 @@ impl Cache {
         });
         // The time of the text begins here: sockets and processes have their own.
         let begun = Instant::now();
-        let (spread, left) = spread(&shared.config);
+        let (spread, left, without_port) = spread(&shared.config);
         let snapshot = Snapshot {
             health: shared.health(),
             metadata_age: shared.metadata_age(),
@@ -184,6 +184,7 @@ impl Cache {
             ports: limits.ports.range,
             spread,
             left,
+            without_port,
             ena: shared.layout().map(|layout| Ena::look(&layout)).unwrap_or_default(),
             conntrack: limits.conntrack,
             open_files: limits.open_files,
@@ -211,12 +212,12 @@ fn interfaces(layout: &Layout) -> BTreeMap<IpAddr, String> {
 }
 
 /// The counters of the spread program, if there is one: of the sources, and of the sockets that it left alone.
-fn spread(config: &Config) -> (Vec<Source>, Vec<(Left, u64)>) {
+fn spread(config: &Config) -> (Vec<Source>, Vec<(Left, u64)>, Option<u64>) {
     if config.spread.mode != Mode::Kernel {
         return Default::default();
     }
     let counters = Spreader::open(Path::new(Options::PINS))
-        .and_then(|spreader| Ok((spreader.sources()?, spreader.left()?.to_vec())));
+        .and_then(|spreader| Ok((spreader.sources()?, spreader.left()?.to_vec(), Some(spreader.without_port()?))));
     counters.unwrap_or_default()
 }
 

@@ -71,6 +71,7 @@ pub(super) struct Snapshot {
     pub(super) ports: Option<Ports>,
     pub(super) spread: Vec<Source>,
     pub(super) left: Vec<(Left, u64)>,
+    pub(super) without_port: Option<u64>,
     pub(super) ena: Vec<Ena>,
     pub(super) conntrack: Option<Conntrack>,
     pub(super) open_files: Option<(u64, u64)>,
@@ -300,6 +301,12 @@ impl Snapshot {
             "Sockets of the SSH user that kept the source that they had when they were connected.",
             None,
             self.left.iter().map(|(why, count)| ([("reason", why.as_str())], *count)),
+        )?;
+        families.counter(
+            "spread_without_port",
+            "Connections that got a source address and no local port: the kernel searched one in vain.",
+            None,
+            self.without_port,
         )
     }
 

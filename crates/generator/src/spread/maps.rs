@@ -50,7 +50,7 @@ pub(super) enum Map {
     Pending,
     /// By thread, the cookie of the socket that it connected last.
     Last,
-    /// By [`Left`], how many sockets kept the source that they had.
+    /// By [`Left`], how many sockets kept the source that they had; and at [`Left::WITHOUT_PORT`] how many got no port.
     Left,
 }
 
@@ -132,7 +132,7 @@ impl Map {
             Self::Full => (HASH, 24, 32, 65_536, GROWING),
             Self::Pending => (LRU_HASH, 8, 36, 16_384, 0),
             Self::Last => (LRU_HASH, 8, 8, 16_384, 0),
-            Self::Left => (ARRAY, 4, 8, 3, 0),
+            Self::Left => (ARRAY, 4, 8, 4, 0),
         };
         Definition { kind, key_bytes, value_bytes, entries, flags }
     }
@@ -246,6 +246,8 @@ pub(crate) enum Left {
 
 impl Left {
     pub(crate) const ALL: [Self; 3] = [Self::NotTcp, Self::Bound, Self::Excepted];
+    /// Behind them, how many connections got a source and no port.
+    pub(crate) const WITHOUT_PORT: u32 = 3;
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

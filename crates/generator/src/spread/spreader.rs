@@ -256,6 +256,12 @@ impl Spreader {
         Ok(left)
     }
 
+    /// How many connections got a source and no port, since the program was first attached: the kernel searched in vain.
+    pub(crate) fn without_port(&self) -> Result<u64, SpreadError> {
+        let failed = |error| SpreadError::map("read how many connections had no port", error);
+        self.maps()?.left.get(&Left::WITHOUT_PORT, 0).map_err(failed)
+    }
+
     /// Detaches the program and removes its data, and what an earlier, killed detach left. When this returns, connections are
     /// no longer spread. Established connections are not affected. Returns whether there was anything to remove.
     pub(crate) fn detach(pins: &Path) -> Result<bool, SpreadError> {

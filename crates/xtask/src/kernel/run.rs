@@ -25,6 +25,7 @@ use crate::Failure;
 
 pub(crate) const TESTS: &[Test] = &[
     ("run_reports_the_health_of_the_host", run_reports_the_health_of_the_host),
+    ("run_learns_which_ports_are_taken", run_learns_which_ports_are_taken),
     ("run_repairs_the_network", run_repairs_the_network),
     ("run_survives_an_outage_of_the_metadata", run_survives_an_outage_of_the_metadata),
     ("run_waits_for_late_metadata", run_waits_for_late_metadata),
@@ -207,6 +208,44 @@ fn metrics_are_joined_by_interface(stage: &Stage, server: &Server) -> Result<(),
         }
         Ok(())
     })
+}
+
+/// Listens on ten ports of the range, on all addresses.
+const TAKEN: &str = "import socket, time
+listeners = [socket.create_server(('0.0.0.0', port)) for port in range(20000, 20010)]
+print('ready', flush=True)
+time.sleep(600)";
+
+/// Connects 1,600 times and holds what stands.
+const EVERY_PORT: &str = "import errno, socket, sys
+held, refused = [], 0
+for _ in range(1600):
+    try:
+        held.append(socket.create_connection((sys.argv[1], int(sys.argv[2])), 20))
+    except OSError as error:
+        assert error.errno == errno.EADDRNOTAVAIL, error
+        refused += 1
+print(len(held), refused, flush=True)";
+
+/// Ports that listeners have are not in the count. A source is searched in vain once, and then left out for a while.
+fn run_learns_which_ports_are_taken() -> Result<(), Failure> {
+    let stage = Stage::new(StageOptions::one_subnet(2, 8))?;
+    let _sshd = listen(&stage)?;
+    let _service = start(&stage, "60")?;
+    let taken = stage.start(&["python3", "-c", TAKEN])?;
+    eventually(|| {
+        ensure!(taken.said()?.0.contains("ready"), "nothing listens: {:?}", taken.said()?);
+        Ok(())
+    })?;
+    let server = stage.listen(0, 0)?;
+    let (ip, port) = (server.address().ip().to_string(), server.address().port().to_string());
+    let said = stage.as_user("gatling", &["python3", "-c", EVERY_PORT, &ip, &port])?.succeeded()?.stdout;
+    let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [held, refused] = numbers[..] else { return Err(format!("it said {said}").into()) };
+    ensure!(held >= 1_420.0, "only {said}");
+    let in_vain = Metrics::new(&stage)?.sum("trunnion_spread_without_port_total", &[]);
+    ensure!((16.0..48.0).contains(&in_vain) && refused > 2.0 * in_vain, "{in_vain} searches in vain, and {said}");
+    Ok(())
 }
 
 fn run_reports_the_health_of_the_host() -> Result<(), Failure> {

@@ -146,7 +146,7 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     code.exit();
     for (label, why) in [not_tcp, bound, excepted].into_iter().zip(Left::ALL) {
         code.place(label);
-        count_left(code, why);
+        count_left(code, why as u32);
         code.jump(normal);
     }
     code.place(normal);
@@ -155,9 +155,10 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     code.exit();
 }
 
-fn count_left(code: &mut Assembler, why: Left) {
+/// Counts one more in [`Map::Left`].
+fn count_left(code: &mut Assembler, what: u32) {
     let behind = code.label();
-    code.store_value(Word, R10, stack::NUMBER, why as i32);
+    code.store_value(Word, R10, stack::NUMBER, what.cast_signed());
     look_up(code, Map::Left, stack::NUMBER);
     code.jump_if(R0, 0, behind);
     code.set(R1, 1);
@@ -310,6 +311,7 @@ fn learn(code: &mut Assembler) {
     code.jump_if_at_least_register(R1, R2, is_last);
     code.jump(nothing);
     code.place(is_last);
+    count_left(code, Left::WITHOUT_PORT);
     // The slot and the marks are those of its destination, which may be another one.
     for (size, offset) in [(Double, 0), (Double, 8), (Word, 16)] {
         code.load(size, R1, R10, stack::DESTINATION + offset);
