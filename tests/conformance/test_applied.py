@@ -266,7 +266,7 @@ def test_conf_lists_every_host(containers, hosts, monkeypatch):
         assert locations[name]["type"] == "dedicated"
         assert locations[name]["ssh"]["user"] == "gatling"
     assert len(locations["prl_heavy_paris"]["hosts"]) == 4
-    assert locations["prl_heavy_paris"]["jvm-options"] == ["-Xmx128g"]
+    assert locations["prl_heavy_paris"]["jvm-options"][-1] == "-Xmx128g"
     assert dict(locations["prl_heavy_paris"]["system-properties"]) == {'"load.profile"': "heavy"}
     key = locations["prl_heavy_paris"]["ssh"]["private-key"]["path"]
     assert key in containers["conf"]["command"][0]

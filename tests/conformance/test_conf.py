@@ -10,7 +10,7 @@ import yaml
 from stage import BINARIES, Machine, stack_file
 
 READER = BINARIES.parent / "conf"
-# An option that contains an equals sign and a slash. Gatling does not start without it.
+# Gatling does not start without it.
 OPENS = "--add-opens=java.base/java.lang=ALL-UNNAMED"
 
 HOSTILE = [
@@ -44,7 +44,7 @@ def expected(stack: dict, hosts: dict[str, list[str]], image_key="executable-dir
             image_key: text("/var/lib/gatling"),
         }
         if options := one.get("jvm_options"):
-            fields["jvm-options"] = [text(option) for option in options]
+            fields["jvm-options"] = [text(option) for option in ([] if OPENS in options else [OPENS]) + options]
         if properties := one.get("system_properties"):
             fields["system-properties"] = {key: text(value) for key, value in properties.items()}
         return fields
@@ -122,4 +122,4 @@ def test_a_command_is_one_option(tmp_path, read):
     whole = stack_file("minimal", ("{ pool: small }", f'{{ pool: small, jvm_options: ["{kill}"] }}'))
     machine = Machine(tmp_path / "machine", "http://127.0.0.1:9", whole)
     (conf,) = read([machine.succeed("render", "conf").stdout])
-    assert conf["control-plane"]["locations"][0]["jvm-options"] == [text(kill)]
+    assert conf["control-plane"]["locations"][0]["jvm-options"] == [text(OPENS), text(kill)]

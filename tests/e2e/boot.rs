@@ -1,6 +1,6 @@
 //! What hosts boot: machines with different generators beside `trunnion`, and stacks applied by earlier versions.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -329,12 +329,15 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_stack_of_the_first_version_only_gets_a_home_and_can_grow() {
+fn a_stack_of_the_first_version_gets_a_home_and_a_conf_and_can_grow() {
     for with_state in [true, false] {
         let (_sandbox, stage, _data) = upgraded(with_state);
-        // Only tags change. Without a state, nothing says whose it is: it is asked for once.
-        let changes = stage.changes(&[]);
-        assert!(changes.iter().all(|change| change.starts_with("update ")), "{changes:?}");
+        // One location has JVM options, to which the conf adds one. All other changes are of tags: no host is replaced.
+        let (conf, tags): (Vec<_>, Vec<_>) =
+            stage.changes(&[]).into_iter().partition(|change| NEW_CONF.contains(&change.as_str()));
+        assert_eq!(conf.iter().collect::<BTreeSet<_>>().len(), NEW_CONF.len(), "{conf:?}");
+        assert!(tags.iter().all(|change| change.starts_with("update ")), "{tags:?}");
+        // Without a state, nothing says whose the stack is: it is asked for once.
         if !with_state {
             assert_eq!(stage.run(&["apply", "--yes"]).code, 1);
         }

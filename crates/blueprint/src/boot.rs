@@ -25,6 +25,13 @@ pub const USER_DATA_LIMIT: usize = trunnion_catalog::limits::USER_DATA_BYTES;
 /// The built-in boot template.
 pub(crate) const BUILT_IN: &str = include_str!("../templates/boot.sh.tera");
 const BUILT_IN_NAME: &str = "the built-in boot template";
+/// The built-in boot template of version [`FIRST_VERSION`].
+const FIRST: &str = include_str!("../templates/boot-0.1.0.sh.tera");
+const FIRST_NAME: &str = "the built-in boot template of version 0.1.0";
+/// The version of Trunnion whose launch templates do not record what their user data was rendered from.
+const FIRST_VERSION: &str = "0.1.0";
+/// The version of this Trunnion.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The entries of `generator.variables` that the built-in template uses.
 const KNOWN_VARIABLES: &[&str] = &["packages"];
 const KNOWN_VARIABLES_IN_WORDS: &str = "`packages`";
@@ -98,6 +105,7 @@ fn pool<'s>(stack: &'s Stack, name: &str) -> Result<&'s Pool, BlueprintError> {
 /// The parsed boot template of a stack. It renders for any pool and any generator binary.
 pub(crate) struct Script<'s> {
     stack: &'s Stack,
+    version: &'static str,
     name: String,
     text: String,
     tera: Tera,
@@ -106,10 +114,26 @@ pub(crate) struct Script<'s> {
 impl<'s> Script<'s> {
     pub(crate) fn read(stack: &'s Stack) -> Result<Self, BlueprintError> {
         let (name, text) = template(stack)?;
+        Self::parse(stack, VERSION, name, text)
+    }
+
+    /// The script of version 0.1.0; `None` if the stack has its own template.
+    pub(crate) fn first(stack: &'s Stack) -> Result<Option<Self>, BlueprintError> {
+        let is_built_in = stack.generator.template.is_none();
+        let parse = || Self::parse(stack, FIRST_VERSION, FIRST_NAME.to_owned(), FIRST.to_owned());
+        is_built_in.then(parse).transpose()
+    }
+
+    fn parse(stack: &'s Stack, version: &'static str, name: String, text: String) -> Result<Self, BlueprintError> {
         let mut tera = Tera::new();
         tera.register_filter("quote", quote);
         tera.add_raw_template(&name, &text).map_err(|error| Error::render(name.clone(), &error))?;
-        Ok(Self { stack, name, text, tera })
+        Ok(Self { stack, version, name, text, tera })
+    }
+
+    /// The version of Trunnion that has this script, or that reads it if it is the stack's own.
+    pub(crate) fn version(&self) -> &'static str {
+        self.version
     }
 
     /// The text of the stack's own template; `None` for the built-in one.

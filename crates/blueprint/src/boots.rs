@@ -4,8 +4,10 @@
 //! pool keeps the user data of its launch template byte for byte. So the plan does not depend on the machine that makes it,
 //! nor on its version of Trunnion. New and changed pools take the newest, and with `--update-generator` all pools do.
 //!
-//! A launch template of an earlier Trunnion does not record its inputs. They count as unchanged if the newest script,
-//! rendered with the binary that the template names, gives the same user data.
+//! A launch template of version 0.1.0 does not record its inputs. They count as unchanged if a script, rendered with the
+//! binary that the template names, gives the same user data. So a copy of that version's script is kept
+//! (`templates/boot-0.1.0.sh.tera`): with the newest script alone, each change of the script would replace the hosts of such
+//! pools at an upgrade. The copy is used for nothing else, and not if the stack has its own template.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +18,7 @@ use trunnion_stack::{Pool, Stack};
 use crate::{
     Binaries, BlueprintError, address,
     binaries::key,
-    boot::{Script, newest},
+    boot::{Script, VERSION, newest},
     hosts::image_source_of,
     inputs,
     moves::former_names,
@@ -92,11 +94,12 @@ impl Boots {
     /// Decides what each pool boots: what it keeps, or the newest.
     pub fn decide(stack: &Stack, binaries: &Binaries, standing: &Standing<'_>) -> Result<Self, BlueprintError> {
         let script = Script::read(stack)?;
+        let first = Script::first(stack)?;
         let uploaded = Uploaded::of(standing.observed);
         let mut boots = Self::default();
         let mut needed = Vec::new();
         for (name, pool) in &stack.pools {
-            let one = OnePool { stack, name, pool, script: &script, binaries, standing };
+            let one = OnePool { stack, name, pool, script: &script, first: first.as_ref(), binaries, standing };
             if !one.is_selected() {
                 boots.pools.extend(one.as_it_stands().map(|boot| (name.clone(), boot)));
                 continue;
@@ -233,8 +236,6 @@ fn short(sha256: &str) -> &str {
 
 /// The placeholder for the digest of a binary that was not read.
 const NO_BINARY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// The version of this Trunnion.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Decides for one pool.
 struct OnePool<'a> {
@@ -242,6 +243,8 @@ struct OnePool<'a> {
     name: &'a str,
     pool: &'a Pool,
     script: &'a Script<'a>,
+    /// The script of version 0.1.0.
+    first: Option<&'a Script<'a>>,
     binaries: &'a Binaries,
     standing: &'a Standing<'a>,
 }
@@ -324,23 +327,28 @@ impl OnePool<'_> {
                 }
             }
         }
-        let renders = |generator: &str| {
-            let rendered = |named| self.script.render_as(self.name, named, generator);
+        // Version 0.1.0 had no Elastic IPs for hosts: its script does not wait for one.
+        let first = self.first.filter(|_| known.is_none() && !self.pool.public_ip);
+        let scripts = [Some(self.script), first];
+        let renders = |script: &Script<'_>, generator: &str| {
+            let rendered = |named| script.render_as(self.name, named, generator);
             self.names().any(|named| rendered(named).is_ok_and(|rendered| rendered == user_data))
         };
-        let trunnion = known.map_or(VERSION, |boot| &boot.trunnion);
+        // The version of the script that renders the user data.
+        let rendering = |generator: &str| {
+            let script = scripts.into_iter().flatten().find(|script| renders(script, generator))?;
+            Some(known.map_or(script.version(), |boot| &boot.trunnion))
+        };
         let generators = known.iter().map(|boot| boot.generator.as_str()).chain(digests_in(user_data));
         for generator in generators.filter(|generator| fits(generator)).collect::<BTreeSet<_>>() {
-            if renders(generator) {
+            if let Some(trunnion) = rendering(generator) {
                 return Ok(Some(self.boot(trunnion, generator, user_data)?));
             }
         }
         // A template of the user may not name the binary. Then it is the one at the architecture's usual address.
-        let is_unnamed = || renders(NO_BINARY);
-        match uploaded.usual(architecture.as_str()).filter(|generator| fits(generator)) {
-            Some(generator) if is_unnamed() => Ok(Some(self.boot(trunnion, generator, user_data)?)),
-            _ => Ok(None),
-        }
+        let usual = uploaded.usual(architecture.as_str()).filter(|generator| fits(generator));
+        let unnamed = usual.and_then(|generator| Some((rendering(NO_BINARY)?, generator)));
+        unnamed.map(|(trunnion, generator)| self.boot(trunnion, generator, user_data)).transpose()
     }
 
     /// Whether this is the newest boot of a pool that had another name when its hosts were launched.

@@ -22,6 +22,10 @@ pub(crate) const PORT: u16 = 8080;
 /// is a file system in memory, limited to half of it. The boot template creates this directory instead.
 pub(crate) const EXECUTABLE_DIR: &str = "/var/lib/gatling";
 
+/// Simulations of Gatling 3.15.1 on Java 17 end at their start without this option (tried in November 2026). Gatling does not
+/// document whether the options of a location replace its defaults, so this one is always among them.
+const OPENS: &str = "--add-opens=java.base/java.lang=ALL-UNNAMED";
+
 /// The conf of the stack's control plane. The hosts' primary private addresses are references, which apply resolves.
 pub fn control_plane_conf(stack: &Stack) -> Result<Value, BlueprintError> {
     let locations = stack.locations.iter().map(|(id, one)| location(stack, id, one)).collect();
@@ -69,13 +73,19 @@ fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
     ];
     // An empty list would mean "no options"; without the key, Gatling uses its defaults.
     if !location.jvm_options.is_empty() {
-        fields.push(("jvm-options", Hocon::texts(&location.jvm_options)));
+        fields.push(("jvm-options", Hocon::texts(&jvm_options(&location.jvm_options))));
     }
     if !location.system_properties.is_empty() {
         let properties = location.system_properties.iter().map(|(key, value)| (key.clone(), text(value)));
         fields.push(("system-properties", Hocon::Object(properties.collect())));
     }
     Hocon::object(fields)
+}
+
+/// The location's options, after [`OPENS`], unless they contain it.
+fn jvm_options(asked: &[String]) -> Vec<String> {
+    let needed = Some(OPENS.to_owned()).filter(|needed| !asked.contains(needed));
+    needed.into_iter().chain(asked.iter().cloned()).collect()
 }
 
 /// The conf key for the directory where Gatling unpacks its programs. An older control plane ignores the newer key and

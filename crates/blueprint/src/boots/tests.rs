@@ -48,6 +48,10 @@ fn edit(observed: &mut Observed, pool: &str, user_data: &str, boot: Option<&Boot
     }
 }
 
+fn look<'a>(observed: &'a Observed, pool: &str) -> &'a Map {
+    &observed.remotes[&address::launch_template(pool)][0].attributes
+}
+
 fn inputs_of(stack: &Stack, pool: &str) -> String {
     inputs::digest(stack, pool, pool, &Script::read(stack).unwrap()).unwrap()
 }
@@ -114,6 +118,71 @@ fn a_launch_template_without_a_description_is_kept_if_it_renders_the_same() {
     stack.generator.metrics_port += 1;
     let boots = decide(&stack, B, &observed);
     assert!(boots.of("heavy").unwrap().user_data.contains(B));
+}
+
+/// The user data that the script of version 0.1.0 gives a pool's hosts.
+fn first(stack: &Stack, pool: &str) -> String {
+    Script::first(stack).unwrap().unwrap().render(pool, A).unwrap()
+}
+
+#[test]
+fn the_copy_of_the_first_script_renders_what_version_0_1_0_rendered() {
+    let text = include_str!("../../../../tests/upgrade/stack.yaml");
+    let stack = Stack::parse(text, Path::new("stack.yaml"), None, &LoadOptions::default()).unwrap();
+    let state: serde_json::Value = serde_json::from_str(include_str!("../../../../tests/upgrade/state.json")).unwrap();
+    for pool in ["heavy", "probe"] {
+        let template = &state["resources"][format!("launch_template.{pool}")];
+        let user_data = template["attributes"]["data"]["user_data"].as_str().unwrap();
+        let sha256 = digests_in(user_data).next().unwrap();
+        assert_eq!(Script::first(&stack).unwrap().unwrap().render(pool, sha256).unwrap(), user_data);
+    }
+}
+
+#[test]
+fn a_pool_of_version_0_1_0_keeps_its_user_data() {
+    let mut stack = stack();
+    let mut observed = applied(&stack, A);
+    for pool in ["heavy", "probe"] {
+        edit(&mut observed, pool, &first(&stack, pool), None);
+    }
+    let keeps = |stack: &Stack, observed: &Observed, pool: &str| {
+        decide(stack, B, observed).of(pool).unwrap().user_data == user_data_of(look(observed, pool)).unwrap()
+    };
+    assert!(keeps(&stack, &observed, "heavy") && keeps(&stack, &observed, "probe"));
+    let boots = decide(&stack, B, &observed);
+    let note = boots.note().unwrap().message;
+    assert!(note.contains("keep generator aaaaaaaaaaaa with the boot script of Trunnion 0.1.0"), "{note}");
+    assert!(boots.of("heavy").unwrap().boot.as_ref().is_some_and(|boot| boot.trunnion == "0.1.0"));
+
+    // Only the pool that changes takes the newest, and with `--update-generator` all do.
+    stack.pools.get_mut("probe").unwrap().public_ip = true;
+    assert!(keeps(&stack, &observed, "heavy") && !keeps(&stack, &observed, "probe"));
+    stack.generator.java = 25;
+    assert!(!keeps(&stack, &observed, "heavy"));
+    let standing = Standing { observed: &observed, update: true, selected: None };
+    let boots = Boots::decide(&stack, &binaries(B), &standing).unwrap();
+    assert_eq!(boots.of("heavy").unwrap().user_data, Script::read(&stack).unwrap().render("heavy", B).unwrap());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a template in a folder of the test's own")]
+fn the_first_script_counts_only_for_launch_templates_that_record_no_inputs() {
+    let mut stack = stack();
+    let user_data = first(&stack, "heavy");
+    let other = Boot { digest: "0".repeat(32), ..older(&stack, "heavy") };
+    let mut observed = applied(&stack, A);
+    edit(&mut observed, "heavy", &user_data, Some(&other));
+    let newest = |stack: &Stack| Script::read(stack).unwrap().render("heavy", B).unwrap();
+    assert_eq!(decide(&stack, B, &observed).of("heavy").unwrap().user_data, newest(&stack));
+
+    // A stack with its own template is compared with that template alone.
+    edit(&mut observed, "heavy", &user_data, None);
+    assert_eq!(decide(&stack, B, &observed).of("heavy").unwrap().user_data, user_data);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("boot.tera");
+    std::fs::write(&path, "#!/bin/bash\nfetch {{ generator.sha256 }}\n").unwrap();
+    stack.generator.template = Some(path);
+    assert_eq!(decide(&stack, B, &observed).of("heavy").unwrap().user_data, newest(&stack));
 }
 
 #[test]

@@ -10,6 +10,9 @@ use trunnion_stack::Stack;
 
 use crate::common;
 
+/// Simulations do not start without it.
+const OPENS: &str = "--add-opens=java.base/java.lang=ALL-UNNAMED";
+
 fn conf(stack: &Stack) -> String {
     with_placeholders(&control_plane_conf(stack).unwrap())
 }
@@ -47,8 +50,23 @@ fn an_independent_parser_reads_the_conf() {
     assert_eq!(location["type"], "dedicated");
     assert_eq!(location["ssh"]["private-key"]["path"], "/app/conf/ssh-private-key");
     assert_eq!(location["executable-dir"], "/var/lib/gatling", "the boot template creates it");
-    assert_eq!(location["jvm-options"], serde_json::json!(["-Xmx128g"]));
+    assert_eq!(location["jvm-options"], serde_json::json!([OPENS, "-Xmx128g"]));
     assert_eq!(location["system-properties"]["load.profile"], "heavy", "the dot does not split the key");
+}
+
+#[test]
+fn options_of_the_jvm_always_hold_the_one_that_gatling_needs() {
+    let mut stack = common::stack("minimal.yaml", None);
+    let mut options = |options: &[&str]| {
+        let location = stack.locations.get_mut("prl_small").unwrap();
+        location.jvm_options = options.iter().map(|option| (*option).to_owned()).collect();
+        read(&conf(&stack))["control-plane"]["locations"][0]["jvm-options"].clone()
+    };
+    assert_eq!(options(&[]), Json::Null, "Gatling's defaults apply");
+    assert_eq!(options(&["-Xmx1g"]), serde_json::json!([OPENS, "-Xmx1g"]));
+    assert_eq!(options(&["-Xmx1g", OPENS]), serde_json::json!(["-Xmx1g", OPENS]), "it is not written twice");
+    let other = "--add-opens=java.base/java.nio=ALL-UNNAMED";
+    assert_eq!(options(&[other]), serde_json::json!([OPENS, other]));
 }
 
 #[test]
@@ -97,7 +115,7 @@ proptest! {
         let read = read(&conf(&stack));
         let location = &read["control-plane"]["locations"][0];
         prop_assert_eq!(&location["description"], &description);
-        prop_assert_eq!(&location["jvm-options"], &serde_json::json!([option]));
+        prop_assert_eq!(&location["jvm-options"], &serde_json::json!([OPENS, option]));
         let none = serde_json::json!({});
         let read_properties = location.get("system-properties").unwrap_or(&none);
         prop_assert_eq!(read_properties, &serde_json::json!(properties));

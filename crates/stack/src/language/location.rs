@@ -38,7 +38,8 @@ section! {
             ]),
             "classic",
         ).such_as(&["javascript"]),
-        /// Options of the generators' JVM.
+        /// Options of the generators' JVM. If there are any, `--add-opens=java.base/java.lang=ALL-UNNAMED` is put before them, because
+        /// Gatling needs it.
         jvm_options: Vec<String> = or_empty(
             List {
                 item: Shaped {

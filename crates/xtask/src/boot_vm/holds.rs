@@ -44,6 +44,7 @@ pub(super) const ALWAYS: &[Test] = &[
     ("connections_come_from_every_address_evenly", |guest| guest.spreads_evenly()),
     ("others_keep_the_primary_address", |guest| guest.others_keep_primary()),
     ("setup_finds_nothing_to_change", |guest| guest.setup_again()),
+    ("the_unit_is_hardened", |guest| guest.unit_is_hardened()),
     ("simulations_do_not_reach_the_metadata", |guest| guest.metadata_is_closed()),
     ("tcp_may_take_a_quarter_of_the_memory", |guest| guest.tcp_memory()),
 ];
@@ -73,6 +74,13 @@ impl Guest<'_> {
         // It exits with 1 on errors.
         let status = self.vpc.ssh(self.key, ADMINISTRATOR, "cloud-init status --long", "")?.succeeded()?;
         ensure!(status.stdout.contains("status: done"), "{status}");
+        Ok(())
+    }
+
+    /// Checks the exposure that systemd computes, in tenths: it must be below 4.0.
+    fn unit_is_hardened(&self) -> Result<(), Failure> {
+        let command = format!("systemd-analyze security --no-pager --threshold=39 {UNIT}");
+        self.vpc.ssh(self.key, ADMINISTRATOR, &command, "")?.succeeded()?;
         Ok(())
     }
 
