@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trunnion_catalog::{Architecture, limits::SERVICE_SUBNETS};
-use trunnion_engine::{Action, Address, Change, Graph, Map, Note, Observed, Plan};
+use trunnion_engine::{Action, Address, Change, Graph, Map, Note, Observed, Plan, Value};
+use trunnion_host::Route;
 use trunnion_kinds::{ElasticIp, S3Object};
 use trunnion_stack::{Image, Placement, Pool, Spread, Stack, Tracking, may_be_secret};
 
 use crate::{
     Binaries, Binary, Unusable,
     address::{self, EXECUTION},
-    boot::{runs_javascript, sources},
+    boot::{IPV4, default_route, runs_javascript, sources},
     error::how_to_build,
     network::{control_plane_placements, pool_placements},
     quotas,
@@ -52,6 +53,7 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
         found.warnings.extend(pool_unreachable(name, pool, observed));
         found.warnings.extend(not_public(stack, name, pool, observed));
     }
+    found.warnings.extend(nat_gateways(stack, observed));
     found.errors.extend(no_such_java(stack));
     found.errors.extend(too_many_subnets(stack, observed));
     free_addresses(stack, desired, observed, &mut found.errors);
@@ -182,11 +184,26 @@ fn is_all_built_in(stack: &Stack, pool: &Pool) -> bool {
 fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
     let subnet = observed.lookups.get(&address::subnet(&pool.placement))?;
     let id = text(subnet, "id")?;
-    let why = match text(subnet, "default_route")? {
-        "none" => format!("{id} has no default route"),
-        "internet_gateway" if pool.interfaces > 1 && !pool.public_ip => format!(
-            "the default route of {id} is an internet gateway, but AWS gives no public address to hosts with several \
-             interfaces"
+    let gives_none = || subnet.get("gives_public_address") == Some(&Value::Bool(false));
+    let public = "give each host a public address (`public_ip: true`), or place the pool in a subnet whose default route is a \
+                  NAT gateway or similar";
+    let (why, help) = match default_route(subnet, IPV4) {
+        Route::None => (
+            format!("{id} has no default route"),
+            "place the pool in a subnet whose default route is an internet gateway, a NAT gateway or similar",
+        ),
+        Route::InternetGateway if pool.interfaces > 1 && !pool.public_ip => (
+            format!(
+                "the default route of {id} is an internet gateway, but AWS gives no public address to hosts with several \
+                 interfaces"
+            ),
+            public,
+        ),
+        Route::InternetGateway if !pool.public_ip && gives_none() => (
+            format!(
+                "the default route of {id} is an internet gateway, but the subnet gives no public address to hosts"
+            ),
+            public,
         ),
         _ => return None,
     };
@@ -196,7 +213,33 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
             "the hosts of pool `{name}` cannot reach the internet (api.gatling.io, package repositories, S3), so their \
              boot fails: {why}"
         ),
-        help: Some("place the pool in a subnet whose default route is a NAT gateway or similar".to_owned()),
+        help: Some(help.to_owned()),
+        path: format!("pools.{name}.{}", placement_key(&pool.placement)),
+    })
+}
+
+/// A NAT gateway limits connections and bills data (VPC User Guide, "NAT gateway basics": 55,000 connections to each
+/// destination for each of its at most 8 addresses, read November 2026).
+fn nat_gateways(stack: &Stack, observed: &Observed) -> Option<Finding> {
+    let is_behind = |(_, pool): &(&String, &Pool)| {
+        let subnet = observed.lookups.get(&address::subnet(&pool.placement));
+        subnet.is_some_and(|subnet| default_route(subnet, IPV4) == Route::Nat)
+    };
+    let behind: Vec<_> = stack.pools.iter().filter(is_behind).collect();
+    let (name, pool) = behind.first()?;
+    let names = behind.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let pools = if behind.len() == 1 { "pool" } else { "pools" };
+    Some(Finding {
+        code: "nat_gateway",
+        message: format!(
+            "the hosts of {pools} {names} reach the internet through a NAT gateway: it bills each gigabyte, and holds 55,000 \
+             connections to one destination for each of its addresses"
+        ),
+        help: Some(
+            "for load on the internet, place the pool in a subnet whose default route is an internet gateway, with \
+             `public_ip: true`"
+                .to_owned(),
+        ),
         path: format!("pools.{name}.{}", placement_key(&pool.placement)),
     })
 }

@@ -2,7 +2,8 @@
 //! keep their boot.
 //!
 //! What Trunnion contributes is not part of it: the built-in template, the config format, the capacity figures of instance
-//! types, and the generator binary. `generator.sha256` is not part of it either: it is compared with the binary that the
+//! types, and the generator binary. Neither is what AWS contributes: the default routes of the subnet and the ranges of the
+//! VPC. `generator.sha256` is not part of it either: it is compared with the binary that the
 //! hosts boot.
 //!
 //! Launch templates contain the digest. Reordering or renaming fields would change the digest of every stack. A new field
@@ -47,6 +48,8 @@ struct Inputs<'a> {
     reserved_ports: BTreeSet<u16>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     metadata_access: bool,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    private_ranges: BTreeSet<String>,
 }
 
 /// The digest of what the stack contributes to the boot of the hosts of a pool that had this name when they were launched.
@@ -79,6 +82,11 @@ pub(crate) fn digest(
         public_ip: pool.public_ip,
         reserved_ports: generator.reserved_ports.iter().copied().collect(),
         metadata_access: generator.metadata_access,
+        private_ranges: if pool.public_ip {
+            generator.private_ranges.iter().map(ToString::to_string).collect()
+        } else {
+            BTreeSet::new()
+        },
     };
     Ok(Value::from_serialize(&inputs)?.digest())
 }

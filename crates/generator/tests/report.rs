@@ -94,7 +94,7 @@ fn an_invalid_config_is_an_error_with_its_cause() {
         assert!(output.stdout.is_empty());
     }
     assert!(text(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
-    insta::assert_snapshot!(text(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `reserved_ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh`, `metadata_access` at line 6 column 7");
+    insta::assert_snapshot!(text(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `reserved_ports`, `connections`, `descriptors`, `spread`, `network`, `ipv6`, `metrics_port`, `executable_dir`, `ssh`, `metadata_access` at line 6 column 7");
     insta::assert_snapshot!(text(&no_range.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: invalid IP address syntax at line 13 column 58");
     insta::assert_snapshot!(text(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` has more than 65536 bytes, which is too long for a config");
 }

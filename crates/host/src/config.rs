@@ -53,6 +53,13 @@ pub struct Config {
     pub descriptors: u64,
     /// How outgoing connections get their source address.
     pub spread: Spread,
+    /// What the instance metadata does not say about the host's network. It is left out where its addresses do not differ:
+    /// each of them reaches the same destinations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// Whether each interface has one IPv6 address and a prefix of 80 bits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6: bool,
     /// The TCP port of `GET /health` and `GET /metrics` on the primary address.
     pub metrics_port: u16,
     /// The folder in which Gatling unpacks its programs on the host.
@@ -160,6 +167,59 @@ impl TryFrom<String> for Except {
 impl From<Except> for String {
     fn from(except: Except) -> Self {
         except.to_string()
+    }
+}
+
+/// What the instance metadata does not say about a host's network: it was read when the host's boot was planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Where the default routes of its subnet lead.
+    pub default_routes: DefaultRoutes,
+    /// Destinations that are not on the internet, whichever way they are routed: every address of the host reaches them.
+    /// Sorted, and none is a part of another one.
+    pub private_ranges: Vec<IpNet>,
+}
+
+/// Where the default routes of a subnet lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultRoutes {
+    /// The route to `0.0.0.0/0`.
+    pub ipv4: Route,
+    /// The route to `::/0`.
+    pub ipv6: Route,
+}
+
+/// The target of a default route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// An internet gateway: only addresses that are public, or have a public one, reach the internet.
+    InternetGateway,
+    /// An egress-only internet gateway, for IPv6: every IPv6 address reaches the internet.
+    EgressOnlyGateway,
+    /// A NAT gateway.
+    Nat,
+    /// A transit gateway.
+    TransitGateway,
+    /// An appliance or anything else, or it was not read.
+    Other,
+    /// There is no default route, or it drops everything.
+    None,
+}
+
+impl fmt::Display for Route {
+    /// With its article, for messages: `a NAT gateway`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InternetGateway => "an internet gateway",
+            Self::EgressOnlyGateway => "an egress-only internet gateway",
+            Self::Nat => "a NAT gateway",
+            Self::TransitGateway => "a transit gateway",
+            Self::Other => "another target",
+            Self::None => "nothing",
+        })
     }
 }
 
@@ -323,6 +383,20 @@ mod tests {
             panic!("the unknown field is accepted")
         };
         assert!(error.to_string().contains("unknown field `pol`"));
+    }
+
+    #[test]
+    fn fields_with_their_defaults_are_left_out() {
+        let plain = Config::parse(TEXT).unwrap();
+        assert_eq!((&plain.network, plain.ipv6), (&None, false));
+        let text = plain.to_json().unwrap();
+        assert!(!text.contains("network") && !text.contains("ipv6"), "{text}");
+        let default_routes = DefaultRoutes { ipv4: Route::InternetGateway, ipv6: Route::EgressOnlyGateway };
+        let network = Network { default_routes, private_ranges: vec!["10.0.0.0/8".parse().unwrap()] };
+        let full = Config { network: Some(network), ipv6: true, ..plain };
+        let text = full.to_json().unwrap();
+        assert!(text.contains(r#""ipv4": "internet_gateway""#) && text.contains(r#""ipv6": "egress_only_gateway""#));
+        assert_eq!(Config::parse(&text).unwrap(), full);
     }
 
     #[test]

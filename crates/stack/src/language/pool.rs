@@ -149,8 +149,8 @@ impl Reader for Place {
             },
             Entry {
                 name: "subnet",
-                about: "Subnet of the hosts. A pool with more than one interface needs one whose default route is a NAT gateway: AWS \
-                        gives such hosts no public address."
+                about: "Subnet of the hosts. AWS gives no public address to hosts with more than one interface: in a subnet whose default \
+                        route is an internet gateway, they need `public_ip`."
                     .to_owned(),
                 absent: Absent::Either("zone"),
                 examples: &["subnet-0123456789abcdef0"],
