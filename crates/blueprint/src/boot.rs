@@ -18,7 +18,10 @@ use trunnion_stack::{Engine, Pool, Stack, Tracking};
 
 use crate::{
     Binaries, BlueprintError,
-    address::{self, bucket_of}, binaries::key, conf::EXECUTABLE_DIR, error::BlueprintError as Error,
+    address::{self, bucket_of},
+    binaries::key,
+    conf::EXECUTABLE_DIR,
+    error::BlueprintError as Error,
 };
 
 /// How many bytes of user data AWS allows, before base64 encoding.
@@ -301,7 +304,7 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool, network: Option<Network>)
 /// What a host of the pool must know of its network; `None` if each of its addresses reaches the same destinations.
 pub(crate) fn network(stack: &Stack, pool: &Pool, observed: &Observed) -> Option<Network> {
     let default_routes = default_routes(pool, observed);
-    if !(default_routes.ipv4 == Route::InternetGateway && pool.public_ip) {
+    if !(default_routes.ipv4 == Route::InternetGateway && pool.public_addresses > 0) {
         return None;
     }
     let vpc = observed.lookups.get(&address::vpc());

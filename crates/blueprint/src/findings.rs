@@ -6,12 +6,12 @@ use trunnion_catalog::{Architecture, limits::SERVICE_SUBNETS};
 use trunnion_engine::{Action, Address, Change, Graph, Map, Note, Observed, Plan, Value};
 use trunnion_host::Route;
 use trunnion_kinds::{ElasticIp, S3Object};
-use trunnion_stack::{Image, Placement, Pool, Spread, Stack, Tracking, may_be_secret};
+use trunnion_stack::{Image, Placement, Pool, Spread, Stack, may_be_secret};
 
 use crate::{
     Binaries, Binary, Unusable,
     address::{self, EXECUTION},
-    boot::{IPV4, default_route, runs_javascript, sources},
+    boot::{IPV4, default_route, runs_javascript},
     error::how_to_build,
     network::{control_plane_placements, pool_placements},
     quotas,
@@ -244,37 +244,38 @@ fn nat_gateways(stack: &Stack, observed: &Observed) -> Option<Finding> {
     })
 }
 
-/// Warns if load of a pool with Elastic IPs does not use them: only the primary address of each host is public.
+/// Warns if a pool has addresses without a public one although only public ones reach the internet, or public ones that
+/// nothing uses.
 fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
-    let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.public_ip)?;
+    let public = Some(u64::from(pool.public_addresses)).filter(|public| *public > 0)?;
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement))?;
     let id = text(subnet, "id")?;
-    let sources = sources(stack, pool);
-    let (message, help) = match (text(subnet, "default_route")?, pool.tracking) {
-        ("internet_gateway", Tracking::Untracked) if stack.generator.spread != Spread::Off => (
+    let all = u64::from(pool.interfaces) * u64::from(pool.addresses);
+    let (message, help) = match default_route(subnet, IPV4) {
+        Route::InternetGateway if stack.generator.spread != Spread::Off && all > public => (
             format!(
-                "the hosts of pool `{name}` are untracked, so they spread connections over {sources} addresses of their other \
-                 interfaces, and none of these is public: only connections that are not spread reach the internet, from \
-                 the primary address"
+                "the hosts of pool `{name}` have {all} addresses each, and {public} of them {} a public one: connections to \
+                 the internet use no other address",
+                if public == 1 { "has" } else { "have" }
             ),
-            "set `generator.spread` to `off`, or add the targets to `generator.spread_except`",
+            "raise `public_addresses` for more connections to one destination; private destinations can use all addresses",
         ),
-        ("internet_gateway", Tracking::Tracked) if sources > 1 => (
-            format!(
-                "the hosts of pool `{name}` spread connections over {sources} addresses, but only the primary one is public: \
-                 connections from the others do not reach the internet through {id}"
-            ),
-            "set `generator.spread` to `off`, or add the targets to `generator.spread_except`",
-        ),
-        ("none" | "internet_gateway", _) => return None,
+        Route::None | Route::InternetGateway => return None,
         _ => (
             format!(
                 "the Elastic IPs of pool `{name}` are not used: the default route of {id} is not an internet gateway, so its \
                  hosts reach the internet by other addresses"
             ),
-            "remove `public_ip`, or place the pool in a subnet whose default route is an internet gateway",
+            "remove `public_ip` and `public_addresses`, or place the pool in a subnet whose default route is an internet \
+             gateway",
         ),
     };
-    Some(Finding { code: "not_public", message, help: Some(help.to_owned()), path: format!("pools.{name}.public_ip") })
+    Some(Finding {
+        code: "not_public",
+        message,
+        help: Some(help.to_owned()),
+        path: format!("pools.{name}.public_addresses"),
+    })
 }
 
 /// A note that Elastic IPs are associated late: AWS does not allow it before the host runs.

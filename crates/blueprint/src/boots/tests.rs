@@ -261,7 +261,8 @@ fn route_to(observed: &mut Observed, target: &str) {
 /// The stack with public addresses for the pool `heavy`.
 fn public_stack() -> Stack {
     let mut stack = stack();
-    stack.pools.get_mut("heavy").unwrap().public_ip = true;
+    let pool = stack.pools.get_mut("heavy").unwrap();
+    (pool.public_ip, pool.public_addresses) = (true, 1);
     stack
 }
 

@@ -322,8 +322,11 @@ fn the_subnets_of_an_ecs_service_are_limited() {
         let id = format!("subnet-{number}");
         let pool = trunnion_stack::Pool { placement: Placement::Subnet(id.clone()), ..probe.clone() };
         stack.pools.insert(format!("more-{number}"), pool);
-        let found =
-            map([("id", id.as_str().into()), ("free_addresses", Value::Number(2000)), ("default_route", "transit_gateway".into())]);
+        let found = map([
+            ("id", id.as_str().into()),
+            ("free_addresses", Value::Number(2000)),
+            ("default_route", "transit_gateway".into()),
+        ]);
         observed.lookups.insert(format!("subnet.main[{id}]").parse().unwrap(), found);
     }
     insta::assert_snapshot!(report(&stack, &observed), @r"
@@ -365,6 +368,13 @@ fn elastic_ips_fit_the_quota_and_the_spread_addresses() {
     insta::assert_snapshot!(report_for_public("interfaces: 4, addresses: 2", "", 0));
     insta::assert_snapshot!(report_for_public("interfaces: 4, addresses: 2, tracking: untracked", "", 0));
     assert_eq!(report_for_public("interfaces: 4", "generator: { spread: 'off' }", 0), "");
+    assert_eq!(report_for_public("interfaces: 2, addresses: 2, public_addresses: 4", "", 0), "");
+    let several = report_for_public("count: 2, interfaces: 2, addresses: 2, public_addresses: 3", "", 0);
+    assert!(
+        several.starts_with("error[too_few_elastic_ips] at pools: the stack needs 6 more Elastic IPs"),
+        "{several}"
+    );
+    assert!(several.contains("have 4 addresses each, and 3 of them have a public one"), "{several}");
 }
 
 #[test]
