@@ -139,6 +139,16 @@ fn a_subnet_without_a_default_route_gives_warnings() {
 }
 
 #[test]
+fn the_public_reference_stack_boots_in_subnets_with_an_internet_gateway() {
+    let stack = common::stack("loadtest.yaml", Some("public"));
+    let mut observed = observed(2000, 2000);
+    route(&mut observed, "internet_gateway");
+    let quota = map([("most", Value::Number(5)), ("used", Value::Number(0))]);
+    observed.lookups.insert("elastic_ip_quota.main".parse().unwrap(), quota);
+    insta::assert_snapshot!(report(&stack, &observed));
+}
+
+#[test]
 fn pools_behind_a_nat_gateway_give_a_note() {
     let stack = common::stack("loadtest.yaml", None);
     let mut observed = observed(2000, 2000);
