@@ -293,7 +293,7 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool, network: Option<Network>)
         descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
         spread: spread(stack),
         network,
-        ipv6: false,
+        ipv6: pool.ipv6,
         metrics_port: generator.metrics_port,
         executable_dir: EXECUTABLE_DIR.into(),
         ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
@@ -304,7 +304,7 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool, network: Option<Network>)
 /// What a host of the pool must know of its network; `None` if each of its addresses reaches the same destinations.
 pub(crate) fn network(stack: &Stack, pool: &Pool, observed: &Observed) -> Option<Network> {
     let default_routes = default_routes(pool, observed);
-    if !(default_routes.ipv4 == Route::InternetGateway && pool.public_addresses > 0) {
+    if !(pool.ipv6 || default_routes.ipv4 == Route::InternetGateway && pool.public_addresses > 0) {
         return None;
     }
     let vpc = observed.lookups.get(&address::vpc());

@@ -11,7 +11,7 @@ use trunnion_stack::{Image, Placement, Pool, Spread, Stack, may_be_secret};
 use crate::{
     Binaries, Binary, Unusable,
     address::{self, EXECUTION},
-    boot::{IPV4, default_route, runs_javascript},
+    boot::{IPV4, IPV6, default_route, runs_javascript},
     error::how_to_build,
     network::{control_plane_placements, pool_placements},
     quotas,
@@ -48,10 +48,12 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     let mut found = Findings::default();
     for (name, pool) in &stack.pools {
         found.errors.extend(type_too_small(name, pool, observed));
+        found.errors.extend(no_ipv6(name, pool, observed));
         found.errors.extend(volume_too_small(name, pool, observed));
         found.errors.extend(no_graalvm(stack, name, pool));
         found.warnings.extend(pool_unreachable(name, pool, observed));
         found.warnings.extend(not_public(stack, name, pool, observed));
+        found.warnings.extend(ipv6_unreachable(name, pool, observed));
     }
     found.warnings.extend(nat_gateways(stack, observed));
     found.errors.extend(no_such_java(stack));
@@ -81,6 +83,27 @@ fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Findin
         help: Some(format!("lower it to {has}, or use a larger instance type")),
         path: format!("pools.{name}.{key}"),
     })
+}
+
+/// An interface has an IPv6 prefix only in a subnet with a range of IPv6 addresses, and of a type that supports it.
+fn no_ipv6(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
+    let finding = |code, message, help: &str| {
+        Some(Finding { code, message, help: Some(help.to_owned()), path: format!("pools.{name}.ipv6") })
+    };
+    let type_name = pool.instance_type.name;
+    let facts = observed.lookups.get(&address::instance_type(type_name)).filter(|_| pool.ipv6);
+    if facts.is_some_and(|facts| facts.get("ipv6_prefixes") == Some(&Value::Bool(false))) {
+        let message = format!("`pools.{name}.ipv6` is true, but AWS says that {type_name} supports no IPv6 prefixes");
+        return finding("type_without_ipv6", message, "use an instance type of the Nitro system, or remove `ipv6`");
+    }
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.ipv6)?;
+    let id = text(subnet, "id").filter(|_| text(subnet, "ipv6_cidr").is_none())?;
+    let message = format!("`pools.{name}.ipv6` is true, but {id} has no range of IPv6 addresses");
+    finding(
+        "subnet_without_ipv6",
+        message,
+        "associate an IPv6 range of the VPC with it, place the pool in a subnet that has one, or remove `ipv6`",
+    )
 }
 
 /// EC2 does not create a root volume that is smaller than the image's snapshot.
@@ -215,6 +238,20 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
         ),
         help: Some(help.to_owned()),
         path: format!("pools.{name}.{}", placement_key(&pool.placement)),
+    })
+}
+
+/// Without a default route for IPv6, hosts reach nothing outside of the VPC over IPv6.
+fn ipv6_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.ipv6)?;
+    let id = text(subnet, "id").filter(|_| default_route(subnet, IPV6) == Route::None)?;
+    Some(Finding {
+        code: "ipv6_unreachable",
+        message: format!(
+            "the hosts of pool `{name}` reach no destination on the internet over IPv6: {id} has no route for `::/0`"
+        ),
+        help: Some("add a route for `::/0` to an internet gateway or an egress-only internet gateway".to_owned()),
+        path: format!("pools.{name}.ipv6"),
     })
 }
 

@@ -124,6 +124,8 @@ fn interfaces(pool: &Pool) -> Vec<Interface> {
                 subnet: subnet.clone(),
                 security_groups: vec![of(address::security_group(group), "id")],
                 addresses: pool.addresses,
+                // A prefix holds more addresses than a host needs, so an interface gets no addresses beside it.
+                ipv6_prefixes: u32::from(pool.ipv6),
             });
         }
     }

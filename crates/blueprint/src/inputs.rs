@@ -50,6 +50,8 @@ struct Inputs<'a> {
     metadata_access: bool,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     private_ranges: BTreeSet<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ipv6: bool,
 }
 
 /// The digest of what the stack contributes to the boot of the hosts of a pool that had this name when they were launched.
@@ -82,11 +84,12 @@ pub(crate) fn digest(
         public_ip: pool.public_ip,
         reserved_ports: generator.reserved_ports.iter().copied().collect(),
         metadata_access: generator.metadata_access,
-        private_ranges: if pool.public_ip {
+        private_ranges: if pool.public_ip || pool.ipv6 {
             generator.private_ranges.iter().map(ToString::to_string).collect()
         } else {
             BTreeSet::new()
         },
+        ipv6: pool.ipv6,
     };
     Ok(Value::from_serialize(&inputs)?.digest())
 }

@@ -57,7 +57,7 @@ pub struct Config {
     /// each of them reaches the same destinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
-    /// Whether each interface has one IPv6 address and a prefix of 80 bits.
+    /// Whether each interface has an IPv6 prefix of 80 bits. The instance metadata says which.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ipv6: bool,
     /// The TCP port of `GET /health` and `GET /metrics` on the primary address.

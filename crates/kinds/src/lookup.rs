@@ -29,7 +29,7 @@ impl Vpc {
     pub const KIND: &str = "vpc";
 }
 
-/// A subnet. Finds `id` (`subnet-…`), `zone`, `cidr`, `free_addresses` (the number of unused IPv4 addresses),
+/// A subnet. Finds `id` (`subnet-…`), `zone`, `cidr`, `ipv6_cidr` if it has one, `free_addresses` (the number of unused IPv4 addresses),
 /// `gives_public_address` (whether a host with one interface gets a public address) and where its traffic to the internet
 /// goes: `default_route` for `0.0.0.0/0` and `default_route_ipv6` for `::/0` (`internet_gateway`, `egress_only_gateway`,
 /// `nat`, `transit_gateway`, `other` or `none`).
@@ -69,8 +69,8 @@ impl Image {
     pub const KIND: &str = "image";
 }
 
-/// An instance type that the region offers. Finds `name`, `interfaces` (all network cards together) and `addresses`
-/// (IPv4 per interface).
+/// An instance type that the region offers. Finds `name`, `interfaces` (all network cards together), `addresses`
+/// (IPv4 per interface) and `ipv6_prefixes` (whether an interface can have one).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceType {
     /// Such as `c6in.32xlarge`.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{Filter, Route, RouteState, RouteTable, Subnet as Ec2Subnet};
+use aws_sdk_ec2::types::{
+    Filter, Route, RouteState, RouteTable, Subnet as Ec2Subnet, SubnetCidrBlockStateCode,
+    SubnetIpv6CidrBlockAssociation,
+};
 use trunnion_engine::{Address, Map, Value};
 use trunnion_kinds::lookup::Subnet;
 
@@ -78,15 +81,19 @@ fn subnet(vpc: &str, query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable
         (None, None) => "a subnet".to_owned(),
     };
     match fit.as_slice() {
-        [found] => Ok(attributes([
-            ("id", found.subnet_id.clone().unwrap_or_default().into()),
-            ("zone", found.availability_zone.clone().unwrap_or_default().into()),
-            ("cidr", found.cidr_block.clone().unwrap_or_default().into()),
-            ("free_addresses", Value::Number(found.available_ip_address_count.unwrap_or(0).into())),
-            ("gives_public_address", Value::Bool(found.map_public_ip_on_launch == Some(true))),
-            ("default_route", default_route(vpc, found.subnet_id.as_deref(), tables, ipv4).into()),
-            ("default_route_ipv6", default_route(vpc, found.subnet_id.as_deref(), tables, ipv6).into()),
-        ])),
+        [found] => {
+            let mut attributes = attributes([
+                ("id", found.subnet_id.clone().unwrap_or_default().into()),
+                ("zone", found.availability_zone.clone().unwrap_or_default().into()),
+                ("cidr", found.cidr_block.clone().unwrap_or_default().into()),
+                ("free_addresses", Value::Number(found.available_ip_address_count.unwrap_or(0).into())),
+                ("gives_public_address", Value::Bool(found.map_public_ip_on_launch == Some(true))),
+                ("default_route", default_route(vpc, found.subnet_id.as_deref(), tables, ipv4).into()),
+                ("default_route_ipv6", default_route(vpc, found.subnet_id.as_deref(), tables, ipv6).into()),
+            ]);
+            attributes.extend(ipv6_cidr(found).map(|cidr| ("ipv6_cidr".to_owned(), cidr.into())));
+            Ok(attributes)
+        }
         [] => Err(Failure::own(
             format!("`{vpc}` has no such subnet: {place}"),
             "use another `zone`, or set `subnet` to one of that VPC".to_owned(),
@@ -101,6 +108,13 @@ fn subnet(vpc: &str, query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable
             ))
         }
     }
+}
+
+/// The range of a subnet's IPv6 addresses.
+fn ipv6_cidr(subnet: &Ec2Subnet) -> Option<&str> {
+    let state = |block: &SubnetIpv6CidrBlockAssociation| block.ipv6_cidr_block_state.as_ref()?.state.clone();
+    let mut blocks = subnet.ipv6_cidr_block_association_set().iter();
+    blocks.find(|block| state(block) == Some(SubnetCidrBlockStateCode::Associated))?.ipv6_cidr_block.as_deref()
 }
 
 fn ipv4(route: &Route) -> bool {

@@ -275,9 +275,17 @@ fn network_of(boots: &Boots) -> Option<trunnion_host::Network> {
 fn another_default_route_replaces_no_host_and_gives_a_note() {
     let stack = public_stack();
     let cases = [
-        ("nat", "internet_gateway", "not configured for the default route to an internet gateway: load also uses addresses that \
-                                     do not reach the internet"),
-        ("internet_gateway", "nat", "configured for a default route for IPv4 to an internet gateway, but it leads to a NAT gateway"),
+        (
+            "nat",
+            "internet_gateway",
+            "not configured for the default route to an internet gateway: load also uses addresses that \
+                                     do not reach the internet",
+        ),
+        (
+            "internet_gateway",
+            "nat",
+            "configured for a default route for IPv4 to an internet gateway, but it leads to a NAT gateway",
+        ),
     ];
     for (before, after, says) in cases {
         let mut lookups = Observed::default();
@@ -313,6 +321,23 @@ fn a_network_is_in_the_config_only_where_addresses_differ() {
     let network = with(&public_stack(), "internet_gateway").unwrap();
     assert_eq!(network.default_routes.ipv4, trunnion_host::Route::InternetGateway);
     assert_eq!(network.default_routes.ipv6, trunnion_host::Route::None);
+}
+
+#[test]
+fn a_pool_with_ipv6_gets_another_boot_with_its_network() {
+    let plain = stack();
+    let mut stack = stack();
+    stack.pools.get_mut("heavy").unwrap().ipv6 = true;
+    assert_ne!(inputs_of(&stack, "heavy"), inputs_of(&plain, "heavy"));
+    assert_eq!(inputs_of(&stack, "probe"), inputs_of(&plain, "probe"));
+    let mut observed = Observed::default();
+    route_to(&mut observed, "nat");
+    let config =
+        |stack: &Stack, pool: &str| config_in(&decide(stack, A, &observed).of(pool).unwrap().user_data).unwrap();
+    let heavy = config(&stack, "heavy");
+    assert_eq!(heavy.network.unwrap().default_routes.ipv4, trunnion_host::Route::Nat);
+    assert!(heavy.ipv6);
+    assert_eq!((config(&plain, "heavy").network, config(&plain, "heavy").ipv6), (None, false));
 }
 
 #[test]

@@ -175,6 +175,43 @@ fn a_host_in_a_subnet_without_public_addresses_needs_its_own() {
 }
 
 #[test]
+fn a_pool_with_ipv6_needs_a_range_a_route_and_a_type_that_supports_it() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
+    let stack = common::parse(&text.replace("zone: eu-west-3a }", "zone: eu-west-3a, ipv6: true }"), None);
+    let mut observed = observed(2000, 2000);
+    let kind = map([
+        ("interfaces", Value::Number(4)),
+        ("addresses", Value::Number(15)),
+        ("ipv6_prefixes", Value::Bool(false)),
+    ]);
+    observed.lookups.insert("instance_type.main[c7i.xlarge]".parse().unwrap(), kind);
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    error[type_without_ipv6] at pools.small.ipv6: `pools.small.ipv6` is true, but AWS says that c7i.xlarge supports no IPv6 prefixes
+      help: use an instance type of the Nitro system, or remove `ipv6`
+    ");
+    let kind = observed.lookups.get_mut(&"instance_type.main[c7i.xlarge]".parse().unwrap()).unwrap();
+    kind.insert("ipv6_prefixes".to_owned(), Value::Bool(true));
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    error[subnet_without_ipv6] at pools.small.ipv6: `pools.small.ipv6` is true, but subnet-0a has no range of IPv6 addresses
+      help: associate an IPv6 range of the VPC with it, place the pool in a subnet that has one, or remove `ipv6`
+    ");
+    let subnet = observed.lookups.get_mut(&"subnet.main[eu-west-3a]".parse().unwrap()).unwrap();
+    subnet.insert("ipv6_cidr".to_owned(), "2001:db8:1:1::/64".into());
+    subnet.insert("default_route_ipv6".to_owned(), "none".into());
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    warning[ipv6_unreachable] at pools.small.ipv6: the hosts of pool `small` reach no destination on the internet over IPv6: subnet-0a has no route for `::/0`
+      help: add a route for `::/0` to an internet gateway or an egress-only internet gateway
+    ");
+    for target in ["internet_gateway", "egress_only_gateway"] {
+        let subnet = observed.lookups.get_mut(&"subnet.main[eu-west-3a]".parse().unwrap()).unwrap();
+        subnet.insert("default_route_ipv6".to_owned(), target.into());
+        assert_eq!(report(&stack, &observed), "");
+    }
+    let without = common::parse(&text, None);
+    assert_eq!(report(&without, &self::observed(2000, 2000)), "", "no other pool needs them");
+}
+
+#[test]
 fn limits_from_aws_take_precedence_over_the_catalog() {
     let stack = common::stack("loadtest.yaml", None);
     let mut observed = observed(2000, 2000);

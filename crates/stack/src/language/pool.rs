@@ -66,6 +66,8 @@ section! {
             let mut unread = Findings::default();
             u32::from(map.get("public_ip").and_then(|field| Boolean.read(&field, around, &mut unread)) == Some(true))
         }).such_as(&["16"]),
+        /// Whether each interface of its hosts has an IPv6 prefix of 80 bits, for load over IPv6. Its subnet needs a range of IPv6 addresses.
+        ipv6: bool = or(Boolean, "false").such_as(&["true"]),
         /// Whether plans that would delete or replace its hosts, its launch template or its Elastic IPs are refused.
         protect: bool = protect::own(),
     }
