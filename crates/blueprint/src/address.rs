@@ -46,8 +46,12 @@ pub(crate) fn instance(pool: &str, number: u32) -> Address {
     Address::numbered(Instance::KIND, pool, number)
 }
 
-pub(crate) fn elastic_ip(pool: &str, number: u32) -> Address {
-    Address::numbered(ElasticIp::KIND, pool, number)
+/// The public address of a host with this number: `elastic_ip.heavy[2]` is the first one, `elastic_ip.heavy[2.7]` the eighth.
+pub(crate) fn elastic_ip(pool: &str, number: u32, which: u32) -> Address {
+    match which {
+        0 => Address::numbered(ElasticIp::KIND, pool, number),
+        which => Address::keyed(ElasticIp::KIND, pool, format!("{number}.{which}")),
+    }
 }
 
 pub(crate) fn elastic_ip_quota() -> Address {

@@ -4,19 +4,24 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read as _},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     path::Path,
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use tera::{Context, ErrorKind, Kwargs, State, Tera};
 use trunnion_catalog::Architecture;
-use trunnion_host::{Config, Connections, Except, Mode, Ports, Spread, Ssh};
+use trunnion_engine::{Map, Observed, Value};
+use trunnion_host::{Config, Connections, DefaultRoutes, Except, Mode, Network, Ports, Route, Spread, Ssh};
 use trunnion_stack::{Engine, Pool, Stack, Tracking};
 
 use crate::{
-    Binaries, BlueprintError, address::bucket_of, binaries::key, conf::EXECUTABLE_DIR, error::BlueprintError as Error,
+    Binaries, BlueprintError,
+    address::{self, bucket_of},
+    binaries::key,
+    conf::EXECUTABLE_DIR,
+    error::BlueprintError as Error,
 };
 
 /// How many bytes of user data AWS allows, before base64 encoding.
@@ -47,6 +52,22 @@ const MOST_DESCRIPTORS: u64 = 1_073_741_816;
 /// The addresses of Gatling's cloud, to which hosts and control plane connect (its documentation of private locations,
 /// read August 2026). This traffic is not load.
 const GATLING_CLOUD: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(18, 98, 64, 240), 29));
+/// The same for IPv6, which hosts without it do not need.
+const GATLING_CLOUD_IPV6: [IpNet; 3] = [gatling_ipv6(0xc101), gatling_ipv6(0xc102), gatling_ipv6(0xc103)];
+
+const fn gatling_ipv6(subnet: u16) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0x2a05, 0xd012, 0x03a4, subnet, 0, 0, 0, 0), 64))
+}
+
+/// The ranges that no route leads to the internet: RFC 1918, the shared range of RFC 6598, and the unique local addresses of
+/// RFC 4193.
+const PRIVATE_RANGES: [IpNet; 5] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)),
+];
 
 /// The variables of a boot template. The comment at the head of the built-in template documents them.
 #[derive(Serialize)]
@@ -82,9 +103,11 @@ struct SshAccess<'a> {
     public_key: &'a str,
 }
 
-/// The user data of a pool's hosts: the boot template, rendered with the newest generator binary.
+/// The user data of a pool's hosts: the boot template, rendered with the newest generator binary. Nothing of AWS is read, so
+/// the default routes are not known.
 pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<String, BlueprintError> {
-    let script = Script::read(stack)?;
+    let nothing = Observed::default();
+    let script = Script::read(stack, &nothing)?;
     let architecture = pool(stack, pool_name)?.instance_type.architecture;
     script.render(pool_name, newest(pool_name, architecture, binaries)?)
 }
@@ -106,29 +129,36 @@ fn pool<'s>(stack: &'s Stack, name: &str) -> Result<&'s Pool, BlueprintError> {
 pub(crate) struct Script<'s> {
     stack: &'s Stack,
     version: &'static str,
+    observed: &'s Observed,
     name: String,
     text: String,
     tera: Tera,
 }
 
 impl<'s> Script<'s> {
-    pub(crate) fn read(stack: &'s Stack) -> Result<Self, BlueprintError> {
+    pub(crate) fn read(stack: &'s Stack, observed: &'s Observed) -> Result<Self, BlueprintError> {
         let (name, text) = template(stack)?;
-        Self::parse(stack, VERSION, name, text)
+        Self::parse(stack, observed, VERSION, name, text)
     }
 
     /// The script of version 0.1.0; `None` if the stack has its own template.
-    pub(crate) fn first(stack: &'s Stack) -> Result<Option<Self>, BlueprintError> {
+    pub(crate) fn first(stack: &'s Stack, observed: &'s Observed) -> Result<Option<Self>, BlueprintError> {
         let is_built_in = stack.generator.template.is_none();
-        let parse = || Self::parse(stack, FIRST_VERSION, FIRST_NAME.to_owned(), FIRST.to_owned());
+        let parse = || Self::parse(stack, observed, FIRST_VERSION, FIRST_NAME.to_owned(), FIRST.to_owned());
         is_built_in.then(parse).transpose()
     }
 
-    fn parse(stack: &'s Stack, version: &'static str, name: String, text: String) -> Result<Self, BlueprintError> {
+    fn parse(
+        stack: &'s Stack,
+        observed: &'s Observed,
+        version: &'static str,
+        name: String,
+        text: String,
+    ) -> Result<Self, BlueprintError> {
         let mut tera = Tera::new();
         tera.register_filter("quote", quote);
         tera.add_raw_template(&name, &text).map_err(|error| Error::render(name.clone(), &error))?;
-        Ok(Self { stack, version, name, text, tera })
+        Ok(Self { stack, version, observed, name, text, tera })
     }
 
     /// The version of Trunnion that has this script, or that reads it if it is the stack's own.
@@ -148,7 +178,9 @@ impl<'s> Script<'s> {
 
     /// The same for a pool that has this name for its hosts.
     pub(crate) fn render_as(&self, pool_name: &str, named: &str, sha256: &str) -> Result<String, BlueprintError> {
-        let context = boot_context(self.stack, pool_name, named, pool(self.stack, pool_name)?, sha256)?;
+        let pool = pool(self.stack, pool_name)?;
+        let config = config(self.stack, named, pool, network(self.stack, pool, self.observed)).to_json()?;
+        let context = boot_context(self.stack, pool_name, named, pool, sha256, config);
         let failed = |error: &tera::Error| Error::render(self.name.clone(), error);
         let context = Context::from_serialize(&context).map_err(|error| failed(&error))?;
         let text = self.tera.render(&self.name, &context).map_err(|error| failed(&error))?;
@@ -223,10 +255,11 @@ fn boot_context<'a>(
     named: &'a str,
     pool: &'a Pool,
     sha256: &'a str,
-) -> Result<BootContext<'a>, BlueprintError> {
+    config: String,
+) -> BootContext<'a> {
     let ssh = &stack.control_plane.ssh;
     let instance_type = pool.instance_type;
-    Ok(BootContext {
+    BootContext {
         stack: &stack.name,
         region: &stack.region,
         pool: named,
@@ -239,11 +272,11 @@ fn boot_context<'a>(
         java: stack.generator.java,
         javascript: runs_javascript(stack, pool_name),
         generator: Artifact { bucket: bucket_of(stack), key: key(sha256), sha256 },
-        config: config(stack, named, pool).to_json()?,
+        config,
         metrics_port: stack.generator.metrics_port,
         ssh: SshAccess { user: &ssh.user, public_key: &ssh.public_key },
         variables: &stack.generator.variables,
-    })
+    }
 }
 
 /// A pool's tracking, as hosts and templates know it.
@@ -269,7 +302,7 @@ pub(crate) fn sources(stack: &Stack, pool: &Pool) -> u64 {
 }
 
 /// The config file of the pool's hosts, with the capacity that each host must have.
-fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
+fn config(stack: &Stack, pool_name: &str, pool: &Pool, network: Option<Network>) -> Config {
     let Pool { instance_type, interfaces, addresses, .. } = *pool;
     let ssh = &stack.control_plane.ssh;
     let tracking = tracking(pool);
@@ -294,19 +327,60 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
         reserved_ports: generator.reserved_ports.clone(),
         connections,
         descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
-        spread: spread(stack),
+        spread: spread(stack, pool),
+        network,
+        ipv6: pool.ipv6,
         metrics_port: generator.metrics_port,
         executable_dir: EXECUTABLE_DIR.into(),
         ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
         metadata_access: generator.metadata_access,
-        network: None,
-        ipv6: false,
         dns_cache: generator.dns_cache,
     }
 }
 
-fn spread(stack: &Stack) -> Spread {
+/// What a host of the pool must know of its network; `None` if each of its addresses reaches the same destinations.
+pub(crate) fn network(stack: &Stack, pool: &Pool, observed: &Observed) -> Option<Network> {
+    let default_routes = default_routes(pool, observed);
+    if !(pool.ipv6 || default_routes.ipv4 == Route::InternetGateway && pool.public_addresses > 0) {
+        return None;
+    }
+    let vpc = observed.lookups.get(&address::vpc());
+    let of_vpc = vpc.and_then(|vpc| vpc.get("ranges")?.as_list()).unwrap_or_default();
+    let of_vpc = of_vpc.iter().filter_map(|range| range.as_text()?.parse().ok());
+    let of_stack = stack.generator.private_ranges.iter().copied();
+    let mut private_ranges = IpNet::aggregate(&PRIVATE_RANGES.into_iter().chain(of_vpc).chain(of_stack).collect());
+    private_ranges.sort();
+    Some(Network { default_routes, private_ranges })
+}
+
+/// Where the default routes of a pool's subnet lead.
+pub(crate) fn default_routes(pool: &Pool, observed: &Observed) -> DefaultRoutes {
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement));
+    let route = |family| subnet.map_or(Route::Other, |subnet| default_route(subnet, family));
+    DefaultRoutes { ipv4: route(IPV4), ipv6: route(IPV6) }
+}
+
+/// The attributes of a subnet with its default routes.
+pub(crate) const IPV4: &str = "default_route";
+pub(crate) const IPV6: &str = "default_route_ipv6";
+
+/// Where a default route of a subnet leads, by the attribute of the lookup.
+pub(crate) fn default_route(subnet: &Map, attribute: &str) -> Route {
+    let named = subnet.get(attribute).and_then(Value::as_text).unwrap_or_default();
+    serde_json::from_value(named.into()).unwrap_or(Route::Other)
+}
+
+/// The config that a boot script contains; `None` if it contains none of this format.
+pub(crate) fn config_in(user_data: &str) -> Option<Config> {
+    let start = user_data.find("{\n  \"format\":")?;
+    serde_json::Deserializer::from_str(user_data.get(start..)?).into_iter().next()?.ok()
+}
+
+fn spread(stack: &Stack, pool: &Pool) -> Spread {
     let mut except: BTreeSet<Except> = [Except::Range(GATLING_CLOUD)].into();
+    if pool.ipv6 {
+        except.extend(GATLING_CLOUD_IPV6.map(Except::Range));
+    }
     except.extend(stack.generator.spread_except.iter().map(|except| match *except {
         trunnion_stack::Except::OwnSubnets => Except::OwnSubnets,
         trunnion_stack::Except::Range(range) => Except::Range(range),

@@ -18,7 +18,7 @@ use trunnion_stack::{Pool, Stack};
 use crate::{
     Binaries, BlueprintError, address,
     binaries::key,
-    boot::{Script, VERSION, newest},
+    boot::{Script, VERSION, config_in, default_routes, network, newest},
     hosts::image_source_of,
     inputs,
     moves::former_names,
@@ -30,6 +30,7 @@ pub struct Boots {
     pools: BTreeMap<String, PoolBoot>,
     objects: BTreeMap<Address, Artifact>,
     held: Vec<Held>,
+    outdated: Vec<String>,
 }
 
 /// What the hosts of one pool boot.
@@ -78,7 +79,8 @@ impl Boots {
     /// Boots with a placeholder for the generator binary, so that no binary is read. They are enough to check the stack
     /// and to find the dependencies of its resources.
     pub fn without_binaries(stack: &Stack) -> Result<Self, BlueprintError> {
-        let script = Script::read(stack)?;
+        let nothing = Observed::default();
+        let script = Script::read(stack, &nothing)?;
         let mut boots = Self::default();
         for (name, pool) in &stack.pools {
             let user_data = script.render(name, NO_BINARY)?;
@@ -93,8 +95,8 @@ impl Boots {
 
     /// Decides what each pool boots: what it keeps, or the newest.
     pub fn decide(stack: &Stack, binaries: &Binaries, standing: &Standing<'_>) -> Result<Self, BlueprintError> {
-        let script = Script::read(stack)?;
-        let first = Script::first(stack)?;
+        let script = Script::read(stack, standing.observed)?;
+        let first = Script::first(stack, standing.observed)?;
         let uploaded = Uploaded::of(standing.observed);
         let mut boots = Self::default();
         let mut needed = Vec::new();
@@ -110,6 +112,7 @@ impl Boots {
                 kept = None;
             }
             boots.held.extend(kept.as_ref().and_then(|(user_data, boot)| one.held(user_data, boot)));
+            boots.outdated.extend(kept.as_ref().and_then(|(user_data, _)| one.outdated_network(user_data)));
             let (user_data, boot) = kept.map_or_else(|| one.newest(), Ok)?;
             needed.push((pool.instance_type.architecture, boot.generator.clone(), name.as_str()));
             boots.pools.insert(name.clone(), PoolBoot { user_data, boot: Some(boot) });
@@ -202,6 +205,17 @@ impl Boots {
                 }
             }
         }
+    }
+
+    /// Pools whose hosts were configured for another network than they are in now, as one note.
+    pub fn outdated_networks(&self) -> Option<Note> {
+        (!self.outdated.is_empty()).then(|| Note {
+            code: "plan::network".to_owned(),
+            message: self.outdated.join("; "),
+            help: Some(
+                "if that is intended, run with `--update-generator`, which replaces these hosts one by one".to_owned(),
+            ),
+        })
     }
 
     /// What `--update-generator` would change, as one note.
@@ -359,6 +373,30 @@ impl OnePool<'_> {
             rendered.is_ok_and(|rendered| rendered == user_data)
         };
         newest.is_ok_and(|newest| newest == boot.generator) && former_names(self.stack, self.name).any(renders)
+    }
+
+    /// How the network that the pool's hosts are configured for differs from the present one.
+    fn outdated_network(&self, user_data: &str) -> Option<String> {
+        let known = config_in(user_data)?.network;
+        let now = network(self.stack, self.pool, self.standing.observed);
+        if known == now {
+            return None;
+        }
+        let routes = default_routes(self.pool, self.standing.observed);
+        let Some(known) = known else {
+            return Some(format!(
+                "the hosts of pool `{}` are not configured for the default route to {}: load also uses addresses that \
+                 do not reach the internet",
+                self.name, routes.ipv4
+            ));
+        };
+        let families =
+            [("IPv4", known.default_routes.ipv4, routes.ipv4), ("IPv6", known.default_routes.ipv6, routes.ipv6)];
+        let why = match families.into_iter().find(|(_, known, now)| known != now) {
+            Some((family, known, now)) => format!("a default route for {family} to {known}, but it leads to {now}"),
+            None => "other ranges of the VPC".to_owned(),
+        };
+        Some(format!("the hosts of pool `{}` are configured for {why}", self.name))
     }
 
     /// What the pool keeps and what the newest is, if these differ.

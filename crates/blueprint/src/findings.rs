@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trunnion_catalog::{Architecture, limits::SERVICE_SUBNETS};
-use trunnion_engine::{Action, Address, Change, Graph, Map, Note, Observed, Plan};
+use trunnion_engine::{Action, Address, Change, Graph, Map, Note, Observed, Plan, Value};
+use trunnion_host::Route;
 use trunnion_kinds::{ElasticIp, S3Object};
-use trunnion_stack::{Image, Placement, Pool, Spread, Stack, Tracking, may_be_secret};
+use trunnion_stack::{Image, Placement, Pool, Spread, Stack, may_be_secret};
 
 use crate::{
     Binaries, Binary, Unusable,
     address::{self, EXECUTION},
-    boot::{runs_javascript, sources},
+    boot::{IPV4, IPV6, default_route, runs_javascript},
     error::how_to_build,
     network::{control_plane_placements, pool_placements},
     quotas,
@@ -47,11 +48,14 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     let mut found = Findings::default();
     for (name, pool) in &stack.pools {
         found.errors.extend(type_too_small(name, pool, observed));
+        found.errors.extend(no_ipv6(name, pool, observed));
         found.errors.extend(volume_too_small(name, pool, observed));
         found.errors.extend(no_graalvm(stack, name, pool));
         found.warnings.extend(pool_unreachable(name, pool, observed));
         found.warnings.extend(not_public(stack, name, pool, observed));
+        found.warnings.extend(ipv6_unreachable(name, pool, observed));
     }
+    found.warnings.extend(nat_gateways(stack, observed));
     found.errors.extend(no_such_java(stack));
     found.errors.extend(too_many_subnets(stack, observed));
     free_addresses(stack, desired, observed, &mut found.errors);
@@ -79,6 +83,27 @@ fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Findin
         help: Some(format!("lower it to {has}, or use a larger instance type")),
         path: format!("pools.{name}.{key}"),
     })
+}
+
+/// An interface has an IPv6 prefix only in a subnet with a range of IPv6 addresses, and of a type that supports it.
+fn no_ipv6(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
+    let finding = |code, message, help: &str| {
+        Some(Finding { code, message, help: Some(help.to_owned()), path: format!("pools.{name}.ipv6") })
+    };
+    let type_name = pool.instance_type.name;
+    let facts = observed.lookups.get(&address::instance_type(type_name)).filter(|_| pool.ipv6);
+    if facts.is_some_and(|facts| facts.get("ipv6_prefixes") == Some(&Value::Bool(false))) {
+        let message = format!("`pools.{name}.ipv6` is true, but AWS says that {type_name} supports no IPv6 prefixes");
+        return finding("type_without_ipv6", message, "use an instance type of the Nitro system, or remove `ipv6`");
+    }
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.ipv6)?;
+    let id = text(subnet, "id").filter(|_| text(subnet, "ipv6_cidr").is_none())?;
+    let message = format!("`pools.{name}.ipv6` is true, but {id} has no range of IPv6 addresses");
+    finding(
+        "subnet_without_ipv6",
+        message,
+        "associate an IPv6 range of the VPC with it, place the pool in a subnet that has one, or remove `ipv6`",
+    )
 }
 
 /// EC2 does not create a root volume that is smaller than the image's snapshot.
@@ -182,11 +207,26 @@ fn is_all_built_in(stack: &Stack, pool: &Pool) -> bool {
 fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
     let subnet = observed.lookups.get(&address::subnet(&pool.placement))?;
     let id = text(subnet, "id")?;
-    let why = match text(subnet, "default_route")? {
-        "none" => format!("{id} has no default route"),
-        "internet_gateway" if pool.interfaces > 1 && !pool.public_ip => format!(
-            "the default route of {id} is an internet gateway, but AWS gives no public address to hosts with several \
-             interfaces"
+    let gives_none = || subnet.get("gives_public_address") == Some(&Value::Bool(false));
+    let public = "give each host a public address (`public_ip: true`), or place the pool in a subnet whose default route is a \
+                  NAT gateway or similar";
+    let (why, help) = match default_route(subnet, IPV4) {
+        Route::None => (
+            format!("{id} has no default route"),
+            "place the pool in a subnet whose default route is an internet gateway, a NAT gateway or similar",
+        ),
+        Route::InternetGateway if pool.interfaces > 1 && !pool.public_ip => (
+            format!(
+                "the default route of {id} is an internet gateway, but AWS gives no public address to hosts with several \
+                 interfaces"
+            ),
+            public,
+        ),
+        Route::InternetGateway if !pool.public_ip && gives_none() => (
+            format!(
+                "the default route of {id} is an internet gateway, but the subnet gives no public address to hosts"
+            ),
+            public,
         ),
         _ => return None,
     };
@@ -196,42 +236,83 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
             "the hosts of pool `{name}` cannot reach the internet (api.gatling.io, package repositories, S3), so their \
              boot fails: {why}"
         ),
-        help: Some("place the pool in a subnet whose default route is a NAT gateway or similar".to_owned()),
+        help: Some(help.to_owned()),
         path: format!("pools.{name}.{}", placement_key(&pool.placement)),
     })
 }
 
-/// Warns if load of a pool with Elastic IPs does not use them: only the primary address of each host is public.
+/// Without a default route for IPv6, hosts reach nothing outside of the VPC over IPv6.
+fn ipv6_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.ipv6)?;
+    let id = text(subnet, "id").filter(|_| default_route(subnet, IPV6) == Route::None)?;
+    Some(Finding {
+        code: "ipv6_unreachable",
+        message: format!(
+            "the hosts of pool `{name}` reach no destination on the internet over IPv6: {id} has no route for `::/0`"
+        ),
+        help: Some("add a route for `::/0` to an internet gateway or an egress-only internet gateway".to_owned()),
+        path: format!("pools.{name}.ipv6"),
+    })
+}
+
+/// A NAT gateway limits connections and bills data (VPC User Guide, "NAT gateway basics": 55,000 connections to each
+/// destination for each of its at most 8 addresses, read November 2026).
+fn nat_gateways(stack: &Stack, observed: &Observed) -> Option<Finding> {
+    let is_behind = |(_, pool): &(&String, &Pool)| {
+        let subnet = observed.lookups.get(&address::subnet(&pool.placement));
+        subnet.is_some_and(|subnet| default_route(subnet, IPV4) == Route::Nat)
+    };
+    let behind: Vec<_> = stack.pools.iter().filter(is_behind).collect();
+    let (name, pool) = behind.first()?;
+    let names = behind.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let pools = if behind.len() == 1 { "pool" } else { "pools" };
+    Some(Finding {
+        code: "nat_gateway",
+        message: format!(
+            "the hosts of {pools} {names} reach the internet through a NAT gateway: it bills each gigabyte, and holds 55,000 \
+             connections to one destination for each of its addresses"
+        ),
+        help: Some(
+            "for load on the internet, place the pool in a subnet whose default route is an internet gateway, with \
+             `public_ip: true`"
+                .to_owned(),
+        ),
+        path: format!("pools.{name}.{}", placement_key(&pool.placement)),
+    })
+}
+
+/// Warns if a pool has addresses without a public one although only public ones reach the internet, or public ones that
+/// nothing uses.
 fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
-    let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.public_ip)?;
+    let public = Some(u64::from(pool.public_addresses)).filter(|public| *public > 0)?;
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement))?;
     let id = text(subnet, "id")?;
-    let sources = sources(stack, pool);
-    let (message, help) = match (text(subnet, "default_route")?, pool.tracking) {
-        ("internet_gateway", Tracking::Untracked) if stack.generator.spread != Spread::Off => (
+    let all = u64::from(pool.interfaces) * u64::from(pool.addresses);
+    let (message, help) = match default_route(subnet, IPV4) {
+        Route::InternetGateway if stack.generator.spread != Spread::Off && all > public => (
             format!(
-                "the hosts of pool `{name}` are untracked, so they spread connections over {sources} addresses of their other \
-                 interfaces, and none of these is public: only connections that are not spread reach the internet, from \
-                 the primary address"
+                "the hosts of pool `{name}` have {all} addresses each, and {public} of them {} a public one: connections to \
+                 the internet use no other address",
+                if public == 1 { "has" } else { "have" }
             ),
-            "set `generator.spread` to `off`, or add the targets to `generator.spread_except`",
+            "raise `public_addresses` for more connections to one destination; private destinations can use all addresses",
         ),
-        ("internet_gateway", Tracking::Tracked) if sources > 1 => (
-            format!(
-                "the hosts of pool `{name}` spread connections over {sources} addresses, but only the primary one is public: \
-                 connections from the others do not reach the internet through {id}"
-            ),
-            "set `generator.spread` to `off`, or add the targets to `generator.spread_except`",
-        ),
-        ("none" | "internet_gateway", _) => return None,
+        Route::None | Route::InternetGateway => return None,
         _ => (
             format!(
                 "the Elastic IPs of pool `{name}` are not used: the default route of {id} is not an internet gateway, so its \
                  hosts reach the internet by other addresses"
             ),
-            "remove `public_ip`, or place the pool in a subnet whose default route is an internet gateway",
+            "remove `public_ip` and `public_addresses`, or place the pool in a subnet whose default route is an internet \
+             gateway",
         ),
     };
-    Some(Finding { code: "not_public", message, help: Some(help.to_owned()), path: format!("pools.{name}.public_ip") })
+    Some(Finding {
+        code: "not_public",
+        message,
+        help: Some(help.to_owned()),
+        path: format!("pools.{name}.public_addresses"),
+    })
 }
 
 /// A note that Elastic IPs are associated late: AWS does not allow it before the host runs.

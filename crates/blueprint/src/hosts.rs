@@ -23,8 +23,8 @@ pub(crate) fn resources(stack: &Stack, boots: &Boots) -> Result<Vec<Resource>, B
         resources.push(launch_template(stack, pool_name, pool, boots)?);
         for number in 0..pool.count {
             resources.push(instance(stack, pool_name, pool, number)?);
-            if pool.public_ip {
-                resources.push(elastic_ip(stack, pool_name, number)?);
+            for which in 0..pool.public_addresses {
+                resources.push(elastic_ip(stack, pool_name, number, which)?);
             }
         }
     }
@@ -47,7 +47,7 @@ pub(crate) fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
         types.insert(type_name, one_lookup(address::instance_type(type_name), &query)?);
     }
     lookups.extend(types.into_values());
-    if stack.pools.values().any(|pool| pool.public_ip) {
+    if stack.pools.values().any(|pool| pool.public_addresses > 0) {
         lookups.push(one_lookup(address::elastic_ip_quota(), &lookup::ElasticIpQuota {})?);
     }
     Ok(lookups)
@@ -124,6 +124,8 @@ fn interfaces(pool: &Pool) -> Vec<Interface> {
                 subnet: subnet.clone(),
                 security_groups: vec![of(address::security_group(group), "id")],
                 addresses: pool.addresses,
+                // A prefix holds more addresses than a host needs, so an interface gets no addresses beside it.
+                ipv6_prefixes: u32::from(pool.ipv6),
             });
         }
     }
@@ -167,14 +169,19 @@ fn instance(stack: &Stack, pool_name: &str, pool: &Pool, number: u32) -> Result<
     Ok(resource(address, &instance)?.after([address::role(GENERATOR), address::instance_profile()]))
 }
 
-/// A host's public address. It has the host's number, so that a replacement of the host gets the same address.
-fn elastic_ip(stack: &Stack, pool_name: &str, number: u32) -> Result<Resource, BlueprintError> {
+/// A public address of a host. It has the host's number, so that a replacement of the host gets the same address. The first
+/// one belongs to the primary address of the primary interface, and the others to the addresses of each interface in turn.
+fn elastic_ip(stack: &Stack, pool_name: &str, number: u32, which: u32) -> Result<Resource, BlueprintError> {
     let host = address::instance(pool_name, number);
-    let address = address::elastic_ip(pool_name, number);
+    let address = address::elastic_ip(pool_name, number, which);
+    let (private_ip, suffix) = match which {
+        0 => ("private_ip".to_owned(), number.to_string()),
+        which => (format!("private_ips[{which}]"), format!("{number}-{which}")),
+    };
     let elastic_ip = ElasticIp {
         instance: of(host.clone(), "id"),
-        private_ip: of(host, "private_ip"),
-        tags: tags_with_name(stack, &address, &format!("{}-{number}", name(stack, pool_name))),
+        private_ip: of(host, &private_ip),
+        tags: tags_with_name(stack, &address, &format!("{}-{suffix}", name(stack, pool_name))),
     };
     resource(address, &elastic_ip)
 }

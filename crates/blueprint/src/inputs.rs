@@ -2,7 +2,8 @@
 //! keep their boot.
 //!
 //! What Trunnion contributes is not part of it: the built-in template, the config format, the capacity figures of instance
-//! types, and the generator binary. `generator.sha256` is not part of it either: it is compared with the binary that the
+//! types, and the generator binary. Neither is what AWS contributes: the default routes of the subnet and the ranges of the
+//! VPC. `generator.sha256` is not part of it either: it is compared with the binary that the
 //! hosts boot.
 //!
 //! Launch templates contain the digest. Reordering or renaming fields would change the digest of every stack. A new field
@@ -50,6 +51,10 @@ struct Inputs<'a> {
     metadata_access: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dns_cache: bool,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    private_ranges: BTreeSet<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ipv6: bool,
 }
 
 /// The digest of what the stack contributes to the boot of the hosts of a pool that had this name when they were launched.
@@ -83,6 +88,12 @@ pub(crate) fn digest(
         reserved_ports: generator.reserved_ports.iter().copied().collect(),
         metadata_access: generator.metadata_access,
         dns_cache: generator.dns_cache,
+        private_ranges: if pool.public_ip || pool.ipv6 {
+            generator.private_ranges.iter().map(ToString::to_string).collect()
+        } else {
+            BTreeSet::new()
+        },
+        ipv6: pool.ipv6,
     };
     Ok(Value::from_serialize(&inputs)?.digest())
 }

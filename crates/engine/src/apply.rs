@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Action, Address, Adoption, Applied, Change, Computed, Context, Event, Events, KindName, Map, Operation, Outcome,
     Plan, Provider, ProviderError, Reason, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore,
-    Step, StoreError, Token, Value, diff, document::lasting,
+    Step, StoreError, Token, Value, diff, document::lasting, value::attribute_at,
 };
 
 /// How to apply.
@@ -346,7 +346,7 @@ impl<'a> Run<'a> {
         let rules = self.rules.get(&reference.address.kind)?;
         match rules.computed(&reference.attribute) {
             Some(Computed::DigestOf(name)) => made.get(name).map(|value| value.digest().into()),
-            _ => made.get(&reference.attribute).cloned(),
+            _ => attribute_at(made, &reference.attribute),
         }
     }
 

@@ -227,8 +227,9 @@ impl Rules {
         Value::Map(identity)
     }
 
-    /// How a computed attribute comes about.
+    /// How a computed attribute, or an element of one, comes about.
     pub fn computed(&self, name: &str) -> Option<Computed> {
+        let name = name.split_once('[').map_or(name, |(list, _)| list);
         self.computed.iter().find(|(computed, _)| *computed == name).map(|(_, computed)| *computed)
     }
 }

@@ -102,7 +102,7 @@ pub struct Reference {
 }
 
 impl Value {
-    /// A reference to an attribute.
+    /// A reference to an attribute, or to an element of a list: `private_ips[2]`.
     pub fn reference(address: Address, attribute: impl Into<String>) -> Self {
         Self::Reference(Reference { address, attribute: attribute.into() })
     }
@@ -215,6 +215,14 @@ impl Value {
     pub fn digest(&self) -> String {
         digest(self)
     }
+}
+
+/// The attribute with this name, or the element of a list: `private_ips[2]`.
+pub(crate) fn attribute_at(attributes: &Map, name: &str) -> Option<Value> {
+    let Some((list, at)) = name.strip_suffix(']').and_then(|name| name.split_once('[')) else {
+        return attributes.get(name).cloned();
+    };
+    attributes.get(list)?.as_list()?.get(at.parse::<usize>().ok()?).cloned()
 }
 
 /// The SHA-256 of something's JSON, in hexadecimal.

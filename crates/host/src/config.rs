@@ -53,10 +53,11 @@ pub struct Config {
     pub descriptors: u64,
     /// How outgoing connections get their source address.
     pub spread: Spread,
-    /// What the instance metadata does not say about the host's network, where it decides which addresses reach what.
+    /// What the instance metadata does not say about the host's network. It is left out where its addresses do not differ:
+    /// each of them reaches the same destinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
-    /// Whether each interface has one IPv6 address and a prefix of 80 bits.
+    /// Whether each interface has an IPv6 prefix of 80 bits. The instance metadata says which.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ipv6: bool,
     /// Whether a resolver on the host answers lookups from its cache.
@@ -385,6 +386,20 @@ mod tests {
             panic!("the unknown field is accepted")
         };
         assert!(error.to_string().contains("unknown field `pol`"));
+    }
+
+    #[test]
+    fn fields_with_their_defaults_are_left_out() {
+        let plain = Config::parse(TEXT).unwrap();
+        assert_eq!((&plain.network, plain.ipv6), (&None, false));
+        let text = plain.to_json().unwrap();
+        assert!(!text.contains("network") && !text.contains("ipv6"), "{text}");
+        let default_routes = DefaultRoutes { ipv4: Route::InternetGateway, ipv6: Route::EgressOnlyGateway };
+        let network = Network { default_routes, private_ranges: vec!["10.0.0.0/8".parse().unwrap()] };
+        let full = Config { network: Some(network), ipv6: true, ..plain };
+        let text = full.to_json().unwrap();
+        assert!(text.contains(r#""ipv4": "internet_gateway""#) && text.contains(r#""ipv6": "egress_only_gateway""#));
+        assert_eq!(Config::parse(&text).unwrap(), full);
     }
 
     #[test]

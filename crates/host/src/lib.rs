@@ -4,7 +4,7 @@
 //! with [`Config::load`]. This crate is what both share: plain data, on every platform, without anything of the binary's.
 //!
 //! ```
-//! use trunnion_host::{Config, Connections, Mode, Ports, Spread, Ssh, Tracking};
+//! use trunnion_host::{Config, Connections, DefaultRoutes, Mode, Network, Ports, Route, Spread, Ssh, Tracking};
 //! let sources = Mode::Kernel.sources(8, 30, Tracking::Untracked);
 //! let ports = Ports::WIDEST.count_without([Config::METRICS_PORT]);
 //! let config = Config {
@@ -21,6 +21,11 @@
 //!     connections: Connections::promised(sources, ports, 256 << 30, Tracking::Untracked),
 //!     descriptors: 13_547_310,
 //!     spread: Spread::default(),
+//!     network: Some(Network {
+//!         default_routes: DefaultRoutes { ipv4: Route::InternetGateway, ipv6: Route::None },
+//!         private_ranges: vec!["10.0.0.0/8".parse()?],
+//!     }),
+//!     ipv6: false,
 //!     metrics_port: Config::METRICS_PORT,
 //!     executable_dir: "/var/lib/gatling".into(),
 //!     ssh: Ssh { user: "gatling".into(), authorized_keys: vec!["ssh-ed25519 AAAA gatling".into()] },

@@ -1,4 +1,4 @@
-//! `elastic_ip`: a host's public address. The engine counts it as created once it is allocated. The association
+//! `elastic_ip`: a public address of a host. The engine counts it as created once it is allocated. The association
 //! follows, because AWS accepts it only once the host runs.
 
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,13 @@ use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
-/// An Elastic IP address, associated with the primary private address of a host's primary interface. A host that
+/// An Elastic IP address, associated with one of a host's private addresses. A host that
 /// replaces another one gets the same address, so that targets can allow the address in their firewalls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIp {
     /// `id` of the host; null while the address is not associated.
     pub instance: Value,
-    /// The primary private address of the host.
+    /// The private address of the host.
     pub private_ip: Value,
     /// All its tags, including those that Trunnion sets.
     pub tags: Tags,

@@ -65,6 +65,7 @@ impl Instance {
         computed: &[
             ("id", Computed::AtCreation),
             ("private_ip", Computed::AtCreation),
+            ("private_ips", Computed::AtCreation),
             ("network_interfaces", Computed::AtCreation),
             ("volumes", Computed::AtCreation),
         ],

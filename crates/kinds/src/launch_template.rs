@@ -115,6 +115,14 @@ pub struct Interface {
     pub security_groups: Vec<Value>,
     /// Private IPv4 addresses, the primary one included.
     pub addresses: u32,
+    /// IPv6 prefixes of 80 bits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ipv6_prefixes: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The form in which a version's description stores an image source that is too long for it.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Value;
 
-/// The network. Finds `id` (`vpc-…`) and `cidr`; also `ipv6` if the VPC has a range of IPv6 addresses, and
+/// The network. Finds `id` (`vpc-…`), `cidr` and `ranges` (all its IPv4 and IPv6 ranges); also `ipv6` if the VPC has a range of IPv6 addresses, and
 /// `dns_servers` (addresses) if its DHCP options name servers other than Amazon's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,8 +29,10 @@ impl Vpc {
     pub const KIND: &str = "vpc";
 }
 
-/// A subnet. Finds `id` (`subnet-…`), `zone`, `cidr`, `free_addresses` (the number of unused IPv4 addresses) and
-/// `default_route`: where its traffic to `0.0.0.0/0` goes (`internet_gateway`, `nat`, `other` or `none`).
+/// A subnet. Finds `id` (`subnet-…`), `zone`, `cidr`, `ipv6_cidr` if it has one, `free_addresses` (the number of unused IPv4 addresses),
+/// `gives_public_address` (whether a host with one interface gets a public address) and where its traffic to the internet
+/// goes: `default_route` for `0.0.0.0/0` and `default_route_ipv6` for `::/0` (`internet_gateway`, `egress_only_gateway`,
+/// `nat`, `transit_gateway`, `other` or `none`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
     /// `id` of the VPC that the subnet must belong to.
@@ -67,8 +69,8 @@ impl Image {
     pub const KIND: &str = "image";
 }
 
-/// An instance type that the region offers. Finds `name`, `interfaces` (all network cards together) and `addresses`
-/// (IPv4 per interface).
+/// An instance type that the region offers. Finds `name`, `interfaces` (all network cards together), `addresses`
+/// (IPv4 per interface) and `ipv6_prefixes` (whether an interface can have one).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceType {
     /// Such as `c6in.32xlarge`.

@@ -322,3 +322,18 @@ fn a_stack_can_set_the_digest_of_its_generator() {
         assert!(refused.diagnostics()[0].message.contains("different binaries never have the same"), "{refused:?}");
     }
 }
+
+#[test]
+fn public_ip_stands_for_the_first_of_the_public_addresses() {
+    let read = |keys: &str| {
+        let text = include_str!("../../../stacks/minimal.yaml");
+        let text = text.replace("zone: eu-west-3a }", &format!("zone: eu-west-3a, addresses: 4{keys} }}"));
+        let stack = Stack::parse(&text, "stack.yaml".as_ref(), None, &LoadOptions::default()).unwrap();
+        (stack.pools["small"].public_ip, stack.pools["small"].public_addresses)
+    };
+    assert_eq!(read(""), (false, 0));
+    assert_eq!(read(", public_ip: true"), (true, 1));
+    assert_eq!(read(", public_addresses: 3"), (true, 3));
+    assert_eq!(read(", public_addresses: 3, public_ip: true"), (true, 3));
+    assert_eq!(read(", public_addresses: 0"), (false, 0));
+}

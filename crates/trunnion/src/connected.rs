@@ -370,6 +370,7 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         let desired = blueprint::blueprint_with(stack, &boots).map_err(refused)?;
         let desired = blueprint::complete(desired, &observed).map_err(refused)?;
         notes.extend(boots.note());
+        notes.extend(boots.outdated_networks());
         Ok(Aim { desired, observed, binaries: Some(binaries), notes, options })
     }
 }

@@ -32,6 +32,9 @@ pub struct Host {
     /// The Elastic IP, once this host has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_ip: Option<String>,
+    /// All of its Elastic IPs, the first one included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public_ips: Vec<String>,
     /// How many private IPv4 addresses all of its interfaces have together.
     pub addresses: u32,
     /// Its network interfaces.
@@ -55,6 +58,7 @@ impl Outputs {
                     id: recorded.id.clone(),
                     private_ip: text("private_ip").to_owned(),
                     public_ip: public_ip(address, &recorded.id, state),
+                    public_ips: public_ips(&recorded.id, state),
                     addresses: interfaces.iter().map(|interface| interface.addresses).sum(),
                     interfaces,
                     location: stack
@@ -80,6 +84,13 @@ fn public_ip(host: &Address, id: &str, state: &State) -> Option<String> {
     let attributes = &state.resources.get(&address)?.attributes;
     let is_associated = attributes.get("instance")?.as_text() == Some(id);
     attributes.get("public_ip").filter(|_| is_associated)?.as_text().map(str::to_owned)
+}
+
+/// The Elastic IPs that are associated with a host.
+fn public_ips(id: &str, state: &State) -> Vec<String> {
+    let all = state.resources.iter().filter(|(address, _)| address.kind.as_str() == ElasticIp::KIND);
+    let its = all.filter(|(_, recorded)| recorded.attributes.get("instance").and_then(Value::as_text) == Some(id));
+    its.filter_map(|(_, recorded)| Some(recorded.attributes.get("public_ip")?.as_text()?.to_owned())).collect()
 }
 
 fn interfaces(attributes: &Map) -> Vec<InstanceInterface> {

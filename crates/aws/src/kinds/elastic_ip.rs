@@ -193,7 +193,7 @@ async fn associate(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<bool
         return Ok(true);
     }
     disassociate(aws, attribute(&found.attributes, ASSOCIATION)).await?;
-    let Some(interface) = instance::primary_interface(aws, host).await? else { return Ok(false) };
+    let Some(interface) = instance::interface_with(aws, host, private_ip).await? else { return Ok(false) };
     // AWS may not know a new address or interface everywhere.
     let associated = aws
         .patiently(&[Class::Lag, Class::NotFound], || async {
@@ -211,11 +211,13 @@ async fn associate(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<bool
         Ok(_) => Ok(true),
         // An earlier call succeeded and its answer was lost, or the interface has another address.
         Err(failure) if failure.code == "Resource.AlreadyAssociated" => {
+            let is = |found: &Remote, name: &str, value: &str| attribute(&found.attributes, name) == value;
             let found = by_id(aws, &found.id).await?;
-            if found.is_some_and(|found| attribute(&found.attributes, "instance") == host) {
+            if found.is_some_and(|found| is(&found, "instance", host) && is(&found, "private_ip", private_ip)) {
                 return Ok(true);
             }
-            let help = format!("remove the other Elastic IP from `{interface}`, and run the command again");
+            let help =
+                format!("remove the other Elastic IP from {private_ip} of `{interface}`, and run the command again");
             Err(Failure { help: Some(help), ..failure })
         }
         Err(failure) => Err(failure),

@@ -1,6 +1,6 @@
 //! `instance`. `instance_launch.rs` launches hosts; the shared poll waits until they run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use aws_sdk_ec2::{
     Client,
@@ -52,6 +52,8 @@ pub(crate) struct Host {
     reason: Option<String>,
     launched_from: (Value, Value),
     interfaces: Vec<InstanceInterface>,
+    /// The private IPv4 addresses of each interface, in the same order: first the primary one, then the others by number.
+    addresses: Vec<Vec<String>>,
     volumes: Vec<String>,
 }
 
@@ -77,7 +79,8 @@ impl From<Ec2Instance> for Host {
         let launched_from = (noted("aws:ec2launchtemplate:id"), noted("aws:ec2launchtemplate:version"));
         all.retain(|key, _| !key.starts_with("aws:"));
         let mut interfaces: Vec<_> = instance.network_interfaces.into_iter().flatten().map(interface).collect();
-        interfaces.sort_by_key(|interface| (interface.card, interface.device));
+        interfaces.sort_by_key(|(interface, _)| (interface.card, interface.device));
+        let (interfaces, addresses) = interfaces.into_iter().unzip();
         let mut volumes: Vec<String> =
             instance.block_device_mappings.into_iter().flatten().filter_map(|mapping| mapping.ebs?.volume_id).collect();
         volumes.sort();
@@ -91,28 +94,41 @@ impl From<Ec2Instance> for Host {
             launch,
             launched_from,
             interfaces,
+            addresses,
             volumes,
             tags: all,
         }
     }
 }
 
-fn interface(interface: InstanceNetworkInterface) -> InstanceInterface {
+/// An interface and its private IPv4 addresses. AWS promises no order of the secondary ones.
+fn interface(interface: InstanceNetworkInterface) -> (InstanceInterface, Vec<String>) {
     let attachment = interface.attachment.as_ref();
-    InstanceInterface {
+    let all = interface.private_ip_addresses.as_deref().unwrap_or_default().iter();
+    let mut addresses: Vec<String> = all.filter_map(|address| address.private_ip_address.clone()).collect();
+    let primary = interface.private_ip_address.as_deref();
+    addresses.sort_by_key(|address| (primary != Some(address.as_str()), address.parse::<Ipv4Addr>().ok()));
+    let interface = InstanceInterface {
         card: unsigned(attachment.and_then(|attachment| attachment.network_card_index)),
         device: unsigned(attachment.and_then(|attachment| attachment.device_index)),
         private_ip: interface.private_ip_address.unwrap_or_default(),
         addresses: u32::try_from(interface.private_ip_addresses.map_or(0, |addresses| addresses.len()))
             .unwrap_or(u32::MAX),
         id: interface.network_interface_id.unwrap_or_default(),
-    }
+    };
+    (interface, addresses)
 }
 
 impl Host {
     /// Whether the host exists and is not being terminated.
     pub fn is_live(&self) -> bool {
         !matches!(self.state, InstanceStateName::ShuttingDown | InstanceStateName::Terminated)
+    }
+
+    /// All private IPv4 addresses: first the primary ones of the interfaces, then the second ones, and so on.
+    fn private_ips(&self) -> Vec<String> {
+        let most = self.addresses.iter().map(Vec::len).max().unwrap_or_default();
+        (0..most).flat_map(|at| self.addresses.iter().filter_map(move |of| of.get(at).cloned())).collect()
     }
 
     /// The host as the engine's type.
@@ -137,6 +153,7 @@ impl Host {
         let computed = [
             ("id", self.id.as_str().into()),
             ("private_ip", primary),
+            ("private_ips", Value::List(values(self.private_ips()))),
             ("network_interfaces", interfaces),
             ("volumes", Value::List(values(self.volumes.clone()))),
         ];
@@ -205,8 +222,8 @@ pub(super) async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Fai
     }
 }
 
-/// The primary interface of a host; `None` if the host does not run yet and the command does not wait.
-pub(super) async fn primary_interface(aws: &Aws, id: &str) -> Result<Option<String>, Failure> {
+/// The interface of a host that has a private address; `None` if the host does not run yet and the command does not wait.
+pub(super) async fn interface_with(aws: &Aws, id: &str, address: &str) -> Result<Option<String>, Failure> {
     let wait = aws.short_wait();
     let mut host = loop {
         match next(aws, id).await {
@@ -225,7 +242,11 @@ pub(super) async fn primary_interface(aws: &Aws, id: &str) -> Result<Option<Stri
         }
         host = until_running(aws, host).await?;
     }
-    Ok(host.interfaces.into_iter().next().map(|primary| primary.id))
+    let has_it = |(_, of): &(InstanceInterface, Vec<String>)| of.iter().any(|one| one == address);
+    match host.interfaces.into_iter().zip(host.addresses).find(has_it) {
+        Some((interface, _)) => Ok(Some(interface.id)),
+        None => Err(Failure::own(format!("`{id}` has no address {address}"), "run the command again".to_owned())),
+    }
 }
 
 /// Waits until a host reaches a state or no longer exists.

@@ -105,12 +105,15 @@ pub(crate) fn to_request(data: &LaunchTemplateData) -> Result<RequestLaunchTempl
 fn to_interface(interface: &Interface) -> Result<LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, Failure> {
     // EC2 assigns the primary address in any case.
     let secondary = Some(signed(interface.addresses.saturating_sub(1))).filter(|count| *count > 0);
+    // EC2 takes either IPv6 addresses or IPv6 prefixes in one request (aws/karpenter-provider-aws#2187 and #9201).
+    let ipv6_prefixes = Some(signed(interface.ipv6_prefixes)).filter(|count| *count > 0);
     Ok(LaunchTemplateInstanceNetworkInterfaceSpecificationRequest::builder()
         .network_card_index(signed(interface.card))
         .device_index(signed(interface.device))
         .subnet_id(text(&interface.subnet)?)
         .set_groups(Some(texts(&interface.security_groups)?))
         .set_secondary_private_ip_address_count(secondary)
+        .set_ipv6_prefix_count(ipv6_prefixes)
         .delete_on_termination(true)
         .build())
 }
@@ -122,6 +125,7 @@ fn other(data: &ResponseLaunchTemplateData) -> Vec<String> {
         ("block_devices", data.block_device_mappings.as_ref().is_some_and(|devices| devices.len() > 1)),
         ("capacity_reservation", data.capacity_reservation_specification.is_some()),
         ("kernel", data.kernel_id.is_some() || data.ram_disk_id.is_some()),
+        ("ipv6_addresses", interfaces.iter().any(has_ipv6_addresses)),
         ("key_name", data.key_name.is_some()),
         ("placement", data.placement.is_some()),
         ("public_ip", interfaces.iter().any(|interface| interface.associate_public_ip_address == Some(true))),
@@ -131,6 +135,10 @@ fn other(data: &ResponseLaunchTemplateData) -> Vec<String> {
     .filter(|(_, is_set)| *is_set)
     .map(|(name, _)| name.to_owned())
     .collect()
+}
+
+fn has_ipv6_addresses(interface: &LaunchTemplateInstanceNetworkInterfaceSpecification) -> bool {
+    interface.ipv6_address_count.is_some_and(|count| count > 0) || !interface.ipv6_addresses().is_empty()
 }
 
 /// The data of a version, and what its user data was rendered from.
@@ -190,12 +198,14 @@ pub(crate) fn from_version(version: LaunchTemplateVersion) -> (LaunchTemplateDat
 fn from_interface(interface: LaunchTemplateInstanceNetworkInterfaceSpecification) -> Interface {
     let listed = interface.private_ip_addresses.map_or(0, |addresses| addresses.len());
     let addresses = 1 + unsigned(interface.secondary_private_ip_address_count);
+    let named = interface.ipv6_prefixes.map_or(0, |prefixes| prefixes.len());
     Interface {
         card: unsigned(interface.network_card_index),
         device: unsigned(interface.device_index),
         subnet: interface.subnet_id.map_or(Value::Null, Value::from),
         security_groups: values(interface.groups.unwrap_or_default()),
         addresses: addresses.max(u32::try_from(listed).unwrap_or(u32::MAX)),
+        ipv6_prefixes: unsigned(interface.ipv6_prefix_count).max(u32::try_from(named).unwrap_or(u32::MAX)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use aws_sdk_ec2::types::InstanceTypeHypervisor;
 use trunnion_engine::Value;
 use trunnion_kinds::lookup::InstanceType;
 
@@ -32,14 +33,20 @@ impl Lookup for InstanceTypes {
                 let cards = network.network_cards.iter().flatten();
                 let on_cards: i32 = cards.filter_map(|card| card.maximum_network_interfaces).sum();
                 let interfaces = on_cards.max(network.maximum_network_interfaces.unwrap_or(0));
-                found.insert(name, (interfaces, network.ipv4_addresses_per_interface.unwrap_or(0)));
+                // Prefixes count as addresses, and only Nitro has them (EC2 User Guide, "Prefix delegation for Amazon EC2
+                // network interfaces", read November 2026). Bare metal has no hypervisor, and is Nitro.
+                let ipv6_prefixes = network.ipv6_supported == Some(true)
+                    && network.ipv6_addresses_per_interface.is_some_and(|most| most > 0)
+                    && info.hypervisor != Some(InstanceTypeHypervisor::Xen);
+                found.insert(name, (interfaces, network.ipv4_addresses_per_interface.unwrap_or(0), ipv6_prefixes));
             }
         }
         let answer = |query: &InstanceType| match found.get(&query.name) {
-            Some(&(interfaces, addresses)) => Ok(attributes([
+            Some(&(interfaces, addresses, ipv6_prefixes)) => Ok(attributes([
                 ("name", query.name.as_str().into()),
                 ("interfaces", Value::Number(interfaces.into())),
                 ("addresses", Value::Number(addresses.into())),
+                ("ipv6_prefixes", Value::Bool(ipv6_prefixes)),
             ])),
             None => Err(Failure::own(
                 format!("the instance type `{}` is not offered in {}", query.name, aws.connection.region),

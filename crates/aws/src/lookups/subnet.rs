@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{Filter, Route, RouteState, RouteTable, Subnet as Ec2Subnet};
+use aws_sdk_ec2::types::{
+    Filter, Route, RouteState, RouteTable, Subnet as Ec2Subnet, SubnetCidrBlockStateCode,
+    SubnetIpv6CidrBlockAssociation,
+};
 use trunnion_engine::{Address, Map, Value};
 use trunnion_kinds::lookup::Subnet;
 
@@ -78,13 +81,19 @@ fn subnet(vpc: &str, query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable
         (None, None) => "a subnet".to_owned(),
     };
     match fit.as_slice() {
-        [found] => Ok(attributes([
-            ("id", found.subnet_id.clone().unwrap_or_default().into()),
-            ("zone", found.availability_zone.clone().unwrap_or_default().into()),
-            ("cidr", found.cidr_block.clone().unwrap_or_default().into()),
-            ("free_addresses", Value::Number(found.available_ip_address_count.unwrap_or(0).into())),
-            ("default_route", default_route(vpc, found.subnet_id.as_deref(), tables).into()),
-        ])),
+        [found] => {
+            let mut attributes = attributes([
+                ("id", found.subnet_id.clone().unwrap_or_default().into()),
+                ("zone", found.availability_zone.clone().unwrap_or_default().into()),
+                ("cidr", found.cidr_block.clone().unwrap_or_default().into()),
+                ("free_addresses", Value::Number(found.available_ip_address_count.unwrap_or(0).into())),
+                ("gives_public_address", Value::Bool(found.map_public_ip_on_launch == Some(true))),
+                ("default_route", default_route(vpc, found.subnet_id.as_deref(), tables, ipv4).into()),
+                ("default_route_ipv6", default_route(vpc, found.subnet_id.as_deref(), tables, ipv6).into()),
+            ]);
+            attributes.extend(ipv6_cidr(found).map(|cidr| ("ipv6_cidr".to_owned(), cidr.into())));
+            Ok(attributes)
+        }
         [] => Err(Failure::own(
             format!("`{vpc}` has no such subnet: {place}"),
             "use another `zone`, or set `subnet` to one of that VPC".to_owned(),
@@ -101,28 +110,48 @@ fn subnet(vpc: &str, query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable
     }
 }
 
+/// The range of a subnet's IPv6 addresses.
+fn ipv6_cidr(subnet: &Ec2Subnet) -> Option<&str> {
+    let state = |block: &SubnetIpv6CidrBlockAssociation| block.ipv6_cidr_block_state.as_ref()?.state.clone();
+    let mut blocks = subnet.ipv6_cidr_block_association_set().iter();
+    blocks.find(|block| state(block) == Some(SubnetCidrBlockStateCode::Associated))?.ipv6_cidr_block.as_deref()
+}
+
+fn ipv4(route: &Route) -> bool {
+    route.destination_cidr_block.as_deref() == Some("0.0.0.0/0")
+}
+
+fn ipv6(route: &Route) -> bool {
+    route.destination_ipv6_cidr_block.as_deref() == Some("::/0")
+}
+
 /// The target of a subnet's default route.
-fn default_route(vpc: &str, subnet: Option<&str>, tables: &[RouteTable]) -> &'static str {
+fn default_route(
+    vpc: &str,
+    subnet: Option<&str>,
+    tables: &[RouteTable],
+    is_default: fn(&Route) -> bool,
+) -> &'static str {
     let of_vpc = || tables.iter().filter(|table| table.vpc_id.as_deref() == Some(vpc));
     let own = of_vpc().find(|table| {
         table.associations().iter().any(|association| subnet.is_some() && association.subnet_id.as_deref() == subnet)
     });
     let main = || of_vpc().find(|table| table.associations().iter().any(|association| association.main == Some(true)));
     let Some(table) = own.or_else(main) else { return "none" };
-    let default = |route: &&Route| {
-        route.destination_cidr_block.as_deref() == Some("0.0.0.0/0") && route.state != Some(RouteState::Blackhole)
-    };
+    let default = |route: &&Route| is_default(route) && route.state != Some(RouteState::Blackhole);
     match table.routes().iter().find(default) {
         None => "none",
         Some(route) if route.gateway_id.as_deref().is_some_and(|id| id.starts_with("igw-")) => "internet_gateway",
+        Some(route) if route.egress_only_internet_gateway_id.is_some() => "egress_only_gateway",
         Some(route) if route.nat_gateway_id.is_some() => "nat",
+        Some(route) if route.transit_gateway_id.is_some() => "transit_gateway",
         Some(_) => "other",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ec2::types::RouteTableAssociation;
+    use aws_sdk_ec2::types::{RouteTableAssociation, builders::RouteBuilder};
 
     use super::*;
 
@@ -142,10 +171,29 @@ mod tests {
         );
         let closed = table(RouteTableAssociation::builder().subnet_id("subnet-2").build(), None);
         let tables = [main, private, closed];
-        assert_eq!(default_route("vpc-1", Some("subnet-1"), &tables), "nat");
-        assert_eq!(default_route("vpc-1", Some("subnet-2"), &tables), "none");
-        assert_eq!(default_route("vpc-1", Some("subnet-3"), &tables), "internet_gateway");
-        assert_eq!(default_route("vpc-2", Some("subnet-3"), &tables), "none");
+        assert_eq!(default_route("vpc-1", Some("subnet-1"), &tables, ipv4), "nat");
+        assert_eq!(default_route("vpc-1", Some("subnet-2"), &tables, ipv4), "none");
+        assert_eq!(default_route("vpc-1", Some("subnet-3"), &tables, ipv4), "internet_gateway");
+        assert_eq!(default_route("vpc-2", Some("subnet-3"), &tables, ipv4), "none");
+    }
+
+    #[test]
+    fn each_kind_of_target_has_its_name() {
+        let name = |route: RouteBuilder| {
+            let route = route.destination_cidr_block("0.0.0.0/0").destination_ipv6_cidr_block("::/0").build();
+            let tables = [table(RouteTableAssociation::builder().main(true).build(), Some(route))];
+            let names = [ipv4, ipv6].map(|family| default_route("vpc-1", Some("subnet-1"), &tables, family));
+            assert_eq!(names[0], names[1]);
+            names[0]
+        };
+        let route = Route::builder;
+        assert_eq!(name(route().gateway_id("igw-1")), "internet_gateway");
+        assert_eq!(name(route().egress_only_internet_gateway_id("eigw-1")), "egress_only_gateway");
+        assert_eq!(name(route().nat_gateway_id("nat-1")), "nat");
+        assert_eq!(name(route().transit_gateway_id("tgw-1")), "transit_gateway");
+        assert_eq!(name(route().network_interface_id("eni-1")), "other");
+        assert_eq!(name(route().gateway_id("vgw-1")), "other");
+        assert_eq!(name(route().nat_gateway_id("nat-1").state(RouteState::Blackhole)), "none");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use aws_sdk_ec2::types::{Vpc as Ec2Vpc, VpcCidrBlockStateCode, VpcIpv6CidrBlockAssociation};
+use aws_sdk_ec2::types::{
+    Vpc as Ec2Vpc, VpcCidrBlockAssociation, VpcCidrBlockState, VpcCidrBlockStateCode, VpcIpv6CidrBlockAssociation,
+};
 use trunnion_engine::{Map, Value};
 use trunnion_kinds::lookup::Vpc;
 
@@ -80,15 +82,26 @@ impl Lookup for Vpcs {
 }
 
 fn found_vpc(vpc: Ec2Vpc) -> Map {
-    let is_associated = |block: &VpcIpv6CidrBlockAssociation| {
-        let state = block.ipv6_cidr_block_state.as_ref().and_then(|state| state.state.as_ref());
+    let is_associated = |state: Option<&VpcCidrBlockState>| {
+        let state = state.and_then(|state| state.state.as_ref());
         state
             .is_none_or(|state| matches!(state, VpcCidrBlockStateCode::Associated | VpcCidrBlockStateCode::Associating))
     };
-    let has_ipv6 = vpc.ipv6_cidr_block_association_set().iter().any(is_associated);
+    let ipv4 = vpc.cidr_block_association_set().iter();
+    let ipv4 = ipv4.filter(|block: &&VpcCidrBlockAssociation| is_associated(block.cidr_block_state.as_ref()));
+    let ipv6 = vpc.ipv6_cidr_block_association_set().iter();
+    let ipv6 = ipv6.filter(|block: &&VpcIpv6CidrBlockAssociation| is_associated(block.ipv6_cidr_block_state.as_ref()));
+    let has_ipv6 = ipv6.clone().next().is_some();
+    let ranges: BTreeSet<&str> = ipv4
+        .filter_map(|block| block.cidr_block.as_deref())
+        .chain(ipv6.filter_map(|block| block.ipv6_cidr_block.as_deref()))
+        .chain(vpc.cidr_block.as_deref())
+        .collect();
+    let ranges = Value::List(ranges.into_iter().map(Value::from).collect());
     let mut found = attributes([
         ("id", vpc.vpc_id.unwrap_or_default().into()),
         ("cidr", vpc.cidr_block.unwrap_or_default().into()),
+        ("ranges", ranges),
     ]);
     if has_ipv6 {
         found.insert("ipv6".to_owned(), Value::Bool(true));

@@ -225,6 +225,7 @@ pub fn template(observed: &Observed, group: &Value, profile: &Value) -> LaunchTe
         subnet: text(subnet, "id"),
         security_groups: vec![group.clone()],
         addresses: 3,
+        ipv6_prefixes: 0,
     };
     LaunchTemplate {
         name: format!("{STACK}.heavy"),

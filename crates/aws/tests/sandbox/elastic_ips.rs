@@ -120,3 +120,41 @@ async fn an_exhausted_quota_names_the_next_step() {
     assert!(error.message.contains("AddressLimitExceeded"), "{error}");
     assert!(error.help.as_ref().is_some_and(|help| help.contains("L-0263D0A3")), "{error:?}");
 }
+
+#[tokio::test]
+async fn each_address_belongs_to_a_private_one_and_follows_its_host() {
+    let pool = "count: 1, interfaces: 2, addresses: 2, public_addresses: 3";
+    let text = crate::every_kind::STACK.replace("count: 2, interfaces: 2, public_ip: true", pool);
+    let scene = Scene::of(&text, strict()).await;
+    let store = scene.store("state");
+    scene.converge("elastic_ip", &scene.desired, &store).await;
+    let addresses = [FIRST, "elastic_ip.small[0.1]", "elastic_ip.small[0.2]"];
+    let associated = |observed: &Observed| {
+        let host = &observed.remotes[&at("instance.small[0]")][0].attributes;
+        let private = host["private_ips"].as_list().unwrap().to_vec();
+        assert_eq!((private.len(), &private[0]), (4, &host["private_ip"]));
+        let interfaces = host["network_interfaces"].as_list().unwrap();
+        assert_eq!(
+            private[1],
+            interfaces[1].as_map().unwrap()["private_ip"],
+            "the primary one of the second interface"
+        );
+        for (number, address) in addresses.iter().enumerate() {
+            let remotes = &observed.remotes[&at(address)];
+            assert_eq!(remotes.len(), 1, "{remotes:?}");
+            let attributes = &remotes[0].attributes;
+            assert_eq!((&attributes["instance"], &attributes["private_ip"]), (&host["id"], &private[number]));
+        }
+        addresses.map(|address| observed.remotes[&at(address)][0].attributes["public_ip"].clone())
+    };
+    let before = associated(&observe(&scene).await);
+
+    let state = store.load().await.unwrap();
+    let mut options = PlanOptions::default();
+    options.replace = vec![at("instance.small[0]")];
+    let plan = scene.plan_with(&scene.desired, &state, options).await;
+    let outcome = scene.apply(&plan, &scene.connect().await, state, &store).await;
+    assert!(outcome.is_complete(), "{:?}", outcome.failed);
+    assert_eq!(associated(&observe(&scene).await), before);
+    assert_eq!(scene.pending(&scene.desired, &store.load().await.unwrap()).await, []);
+}

@@ -53,7 +53,7 @@ fn look<'a>(observed: &'a Observed, pool: &str) -> &'a Map {
 }
 
 fn inputs_of(stack: &Stack, pool: &str) -> String {
-    inputs::digest(stack, pool, pool, &Script::read(stack).unwrap()).unwrap()
+    inputs::digest(stack, pool, pool, &Script::read(stack, &Observed::default()).unwrap()).unwrap()
 }
 
 /// The description that an older version gave to [`OLDER`].
@@ -122,7 +122,7 @@ fn a_launch_template_without_a_description_is_kept_if_it_renders_the_same() {
 
 /// The user data that the script of version 0.1.0 gives a pool's hosts.
 fn first(stack: &Stack, pool: &str) -> String {
-    Script::first(stack).unwrap().unwrap().render(pool, A).unwrap()
+    Script::first(stack, &Observed::default()).unwrap().unwrap().render(pool, A).unwrap()
 }
 
 #[test]
@@ -134,7 +134,10 @@ fn the_copy_of_the_first_script_renders_what_version_0_1_0_rendered() {
         let template = &state["resources"][format!("launch_template.{pool}")];
         let user_data = template["attributes"]["data"]["user_data"].as_str().unwrap();
         let sha256 = digests_in(user_data).next().unwrap();
-        assert_eq!(Script::first(&stack).unwrap().unwrap().render(pool, sha256).unwrap(), user_data);
+        assert_eq!(
+            Script::first(&stack, &Observed::default()).unwrap().unwrap().render(pool, sha256).unwrap(),
+            user_data
+        );
     }
 }
 
@@ -161,7 +164,10 @@ fn a_pool_of_version_0_1_0_keeps_its_user_data() {
     assert!(!keeps(&stack, &observed, "heavy"));
     let standing = Standing { observed: &observed, update: true, selected: None };
     let boots = Boots::decide(&stack, &binaries(B), &standing).unwrap();
-    assert_eq!(boots.of("heavy").unwrap().user_data, Script::read(&stack).unwrap().render("heavy", B).unwrap());
+    assert_eq!(
+        boots.of("heavy").unwrap().user_data,
+        Script::read(&stack, &Observed::default()).unwrap().render("heavy", B).unwrap()
+    );
 }
 
 #[test]
@@ -172,7 +178,7 @@ fn the_first_script_counts_only_for_launch_templates_that_record_no_inputs() {
     let other = Boot { digest: "0".repeat(32), ..older(&stack, "heavy") };
     let mut observed = applied(&stack, A);
     edit(&mut observed, "heavy", &user_data, Some(&other));
-    let newest = |stack: &Stack| Script::read(stack).unwrap().render("heavy", B).unwrap();
+    let newest = |stack: &Stack| Script::read(stack, &Observed::default()).unwrap().render("heavy", B).unwrap();
     assert_eq!(decide(&stack, B, &observed).of("heavy").unwrap().user_data, newest(&stack));
 
     // A stack with its own template is compared with that template alone.
@@ -319,4 +325,122 @@ fn a_long_image_source_is_recognised_by_its_shortened_form() {
         boots.spell_out(&stack, &mut observed);
         assert_eq!(source(&mut observed, None), long);
     }
+}
+
+/// The lookup of the subnet of the pool `heavy`.
+fn route_to(observed: &mut Observed, target: &str) {
+    let subnet = [("default_route", target), ("default_route_ipv6", "none")];
+    let subnet = subnet.map(|(name, value)| (name.to_owned(), Value::from(value)));
+    observed.lookups.insert("subnet.main[eu-west-3a]".parse().unwrap(), subnet.into());
+}
+
+/// The stack with public addresses for the pool `heavy`.
+fn public_stack() -> Stack {
+    let mut stack = stack();
+    let pool = stack.pools.get_mut("heavy").unwrap();
+    (pool.public_ip, pool.public_addresses) = (true, 1);
+    stack
+}
+
+/// The network that the hosts of the pool `heavy` are configured for.
+fn network_of(boots: &Boots) -> Option<trunnion_host::Network> {
+    config_in(&boots.of("heavy").unwrap().user_data).unwrap().network
+}
+
+#[test]
+fn another_default_route_replaces_no_host_and_gives_a_note() {
+    let stack = public_stack();
+    let cases = [
+        (
+            "nat",
+            "internet_gateway",
+            "not configured for the default route to an internet gateway: load also uses addresses that \
+                                     do not reach the internet",
+        ),
+        (
+            "internet_gateway",
+            "nat",
+            "configured for a default route for IPv4 to an internet gateway, but it leads to a NAT gateway",
+        ),
+    ];
+    for (before, after, says) in cases {
+        let mut lookups = Observed::default();
+        route_to(&mut lookups, before);
+        let first = decide(&stack, A, &lookups);
+        let mut observed = applied(&stack, A);
+        let PoolBoot { user_data, boot } = first.of("heavy").unwrap();
+        edit(&mut observed, "heavy", user_data, boot.as_ref());
+        route_to(&mut observed, before);
+        assert_eq!(decide(&stack, A, &observed).outdated_networks(), None);
+        route_to(&mut observed, after);
+        let boots = decide(&stack, A, &observed);
+        assert_eq!(boots.of("heavy"), first.of("heavy"), "its hosts stay");
+        assert_eq!(boots.outdated_networks().unwrap().message, format!("the hosts of pool `heavy` are {says}"));
+        let standing = Standing { observed: &observed, update: true, selected: None };
+        let updated = Boots::decide(&stack, &binaries(A), &standing).unwrap();
+        assert_ne!(network_of(&updated), network_of(&first));
+        assert_eq!(updated.outdated_networks(), None);
+    }
+}
+
+#[test]
+fn a_network_is_in_the_config_only_where_addresses_differ() {
+    let with = |stack: &Stack, target| {
+        let mut observed = Observed::default();
+        route_to(&mut observed, target);
+        network_of(&decide(stack, A, &observed))
+    };
+    for target in ["none", "nat", "transit_gateway", "other"] {
+        assert_eq!(with(&public_stack(), target), None);
+    }
+    assert_eq!(with(&stack(), "internet_gateway"), None, "no address is public");
+    let network = with(&public_stack(), "internet_gateway").unwrap();
+    assert_eq!(network.default_routes.ipv4, trunnion_host::Route::InternetGateway);
+    assert_eq!(network.default_routes.ipv6, trunnion_host::Route::None);
+}
+
+#[test]
+fn a_pool_with_ipv6_gets_another_boot_with_its_network() {
+    let plain = stack();
+    let mut stack = stack();
+    stack.pools.get_mut("heavy").unwrap().ipv6 = true;
+    assert_ne!(inputs_of(&stack, "heavy"), inputs_of(&plain, "heavy"));
+    assert_eq!(inputs_of(&stack, "probe"), inputs_of(&plain, "probe"));
+    let mut observed = Observed::default();
+    route_to(&mut observed, "nat");
+    let config =
+        |stack: &Stack, pool: &str| config_in(&decide(stack, A, &observed).of(pool).unwrap().user_data).unwrap();
+    let heavy = config(&stack, "heavy");
+    assert_eq!(heavy.network.unwrap().default_routes.ipv4, trunnion_host::Route::Nat);
+    assert!(heavy.ipv6);
+    let gatling = trunnion_host::Except::Range("2a05:d012:3a4:c102::/64".parse().unwrap());
+    assert!(heavy.spread.except.contains(&gatling), "its cloud is no load by IPv6 either");
+    assert!(!config(&plain, "heavy").spread.except.contains(&gatling));
+    assert_eq!((config(&plain, "heavy").network, config(&plain, "heavy").ipv6), (None, false));
+}
+
+#[test]
+fn ranges_of_the_vpc_and_of_the_stack_are_private() {
+    let mut stack = public_stack();
+    stack.generator.private_ranges = vec!["203.0.113.0/24".parse().unwrap()];
+    let mut observed = Observed::default();
+    let ranges = ["10.1.0.0/16", "198.51.100.0/24", "2001:db8:1::/56"].map(Value::from);
+    let vpc = [("ranges".to_owned(), Value::List(ranges.into()))];
+    observed.lookups.insert(address::vpc(), vpc.into());
+    route_to(&mut observed, "internet_gateway");
+    let network = network_of(&decide(&stack, A, &observed)).unwrap();
+    let shown: Vec<String> = network.private_ranges.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "2001:db8:1::/56",
+            "fc00::/7"
+        ]
+    );
 }

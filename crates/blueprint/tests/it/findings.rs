@@ -12,7 +12,7 @@ fn map<const N: usize>(fields: [(&str, Value); N]) -> Map {
     fields.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-/// Both subnets of the reference stack, with a default route to a NAT gateway.
+/// Both subnets of the reference stack, with a default route to a transit gateway.
 fn observed(free_a: i64, free_b: i64) -> Observed {
     let mut observed = Observed::default();
     for (zone, id, free) in [("eu-west-3a", "subnet-0a", free_a), ("eu-west-3b", "subnet-0b", free_b)] {
@@ -20,7 +20,7 @@ fn observed(free_a: i64, free_b: i64) -> Observed {
             ("id", id.into()),
             ("zone", zone.into()),
             ("free_addresses", Value::Number(free)),
-            ("default_route", "nat".into()),
+            ("default_route", "transit_gateway".into()),
         ]);
         observed.lookups.insert(format!("subnet.main[{zone}]").parse().unwrap(), subnet);
     }
@@ -105,9 +105,9 @@ fn hosts_with_several_interfaces_do_not_reach_the_internet_through_an_internet_g
     route(&mut observed, "internet_gateway");
     insta::assert_snapshot!(report(&stack, &observed), @r"
     warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0a is an internet gateway, but AWS gives no public address to hosts with several interfaces
-      help: place the pool in a subnet whose default route is a NAT gateway or similar
+      help: give each host a public address (`public_ip: true`), or place the pool in a subnet whose default route is a NAT gateway or similar
     warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0b is an internet gateway, but AWS gives no public address to hosts with several interfaces
-      help: place the pool in a subnet whose default route is a NAT gateway or similar
+      help: give each host a public address (`public_ip: true`), or place the pool in a subnet whose default route is a NAT gateway or similar
     ");
     stack.control_plane.public_ip = false;
     stack.pools.values_mut().for_each(|pool| pool.interfaces = 1);
@@ -126,9 +126,9 @@ fn a_subnet_without_a_default_route_gives_warnings() {
     route(&mut observed, "none");
     insta::assert_snapshot!(report(&stack, &observed), @r"
     warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: subnet-0a has no default route
-      help: place the pool in a subnet whose default route is a NAT gateway or similar
+      help: place the pool in a subnet whose default route is an internet gateway, a NAT gateway or similar
     warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: subnet-0b has no default route
-      help: place the pool in a subnet whose default route is a NAT gateway or similar
+      help: place the pool in a subnet whose default route is an internet gateway, a NAT gateway or similar
     warning[control_plane_unreachable] at control_plane.zones: the control plane cannot reach api.gatling.io: subnet-0a has no default route
       help: choose zones whose subnets have a default route to an internet gateway or a NAT gateway
     warning[control_plane_unreachable] at control_plane.zones: the control plane cannot reach api.gatling.io: subnet-0b has no default route
@@ -136,6 +136,79 @@ fn a_subnet_without_a_default_route_gives_warnings() {
     ");
     route(&mut observed, "other");
     assert_eq!(report(&stack, &observed), "", "another kind of route is accepted");
+}
+
+#[test]
+fn the_public_reference_stack_boots_in_subnets_with_an_internet_gateway() {
+    let stack = common::stack("loadtest.yaml", Some("public"));
+    let mut observed = observed(2000, 2000);
+    route(&mut observed, "internet_gateway");
+    let quota = map([("most", Value::Number(5)), ("used", Value::Number(0))]);
+    observed.lookups.insert("elastic_ip_quota.main".parse().unwrap(), quota);
+    insta::assert_snapshot!(report(&stack, &observed));
+}
+
+#[test]
+fn pools_behind_a_nat_gateway_give_a_note() {
+    let stack = common::stack("loadtest.yaml", None);
+    let mut observed = observed(2000, 2000);
+    route(&mut observed, "nat");
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    warning[nat_gateway] at pools.heavy.zone: the hosts of pools `heavy`, `probe` reach the internet through a NAT gateway: it bills each gigabyte, and holds 55,000 connections to one destination for each of its addresses
+      help: for load on the internet, place the pool in a subnet whose default route is an internet gateway, with `public_ip: true`
+    ");
+}
+
+#[test]
+fn a_host_in_a_subnet_without_public_addresses_needs_its_own() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
+    let mut observed = observed(2000, 2000);
+    route(&mut observed, "internet_gateway");
+    let subnet = observed.lookups.get_mut(&"subnet.main[eu-west-3a]".parse().unwrap()).unwrap();
+    subnet.insert("gives_public_address".to_owned(), Value::Bool(false));
+    insta::assert_snapshot!(report(&common::parse(&text, None), &observed), @r"
+    warning[pool_unreachable] at pools.small.zone: the hosts of pool `small` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0a is an internet gateway, but the subnet gives no public address to hosts
+      help: give each host a public address (`public_ip: true`), or place the pool in a subnet whose default route is a NAT gateway or similar
+    ");
+    let public = text.replace("zone: eu-west-3a }", "zone: eu-west-3a, public_ip: true }");
+    assert_eq!(report(&common::parse(&public, None), &observed), "");
+}
+
+#[test]
+fn a_pool_with_ipv6_needs_a_range_a_route_and_a_type_that_supports_it() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
+    let stack = common::parse(&text.replace("zone: eu-west-3a }", "zone: eu-west-3a, ipv6: true }"), None);
+    let mut observed = observed(2000, 2000);
+    let kind = map([
+        ("interfaces", Value::Number(4)),
+        ("addresses", Value::Number(15)),
+        ("ipv6_prefixes", Value::Bool(false)),
+    ]);
+    observed.lookups.insert("instance_type.main[c7i.xlarge]".parse().unwrap(), kind);
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    error[type_without_ipv6] at pools.small.ipv6: `pools.small.ipv6` is true, but AWS says that c7i.xlarge supports no IPv6 prefixes
+      help: use an instance type of the Nitro system, or remove `ipv6`
+    ");
+    let kind = observed.lookups.get_mut(&"instance_type.main[c7i.xlarge]".parse().unwrap()).unwrap();
+    kind.insert("ipv6_prefixes".to_owned(), Value::Bool(true));
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    error[subnet_without_ipv6] at pools.small.ipv6: `pools.small.ipv6` is true, but subnet-0a has no range of IPv6 addresses
+      help: associate an IPv6 range of the VPC with it, place the pool in a subnet that has one, or remove `ipv6`
+    ");
+    let subnet = observed.lookups.get_mut(&"subnet.main[eu-west-3a]".parse().unwrap()).unwrap();
+    subnet.insert("ipv6_cidr".to_owned(), "2001:db8:1:1::/64".into());
+    subnet.insert("default_route_ipv6".to_owned(), "none".into());
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    warning[ipv6_unreachable] at pools.small.ipv6: the hosts of pool `small` reach no destination on the internet over IPv6: subnet-0a has no route for `::/0`
+      help: add a route for `::/0` to an internet gateway or an egress-only internet gateway
+    ");
+    for target in ["internet_gateway", "egress_only_gateway"] {
+        let subnet = observed.lookups.get_mut(&"subnet.main[eu-west-3a]".parse().unwrap()).unwrap();
+        subnet.insert("default_route_ipv6".to_owned(), target.into());
+        assert_eq!(report(&stack, &observed), "");
+    }
+    let without = common::parse(&text, None);
+    assert_eq!(report(&without, &self::observed(2000, 2000)), "", "no other pool needs them");
 }
 
 #[test]
@@ -296,8 +369,11 @@ fn the_subnets_of_an_ecs_service_are_limited() {
         let id = format!("subnet-{number}");
         let pool = trunnion_stack::Pool { placement: Placement::Subnet(id.clone()), ..probe.clone() };
         stack.pools.insert(format!("more-{number}"), pool);
-        let found =
-            map([("id", id.as_str().into()), ("free_addresses", Value::Number(2000)), ("default_route", "nat".into())]);
+        let found = map([
+            ("id", id.as_str().into()),
+            ("free_addresses", Value::Number(2000)),
+            ("default_route", "transit_gateway".into()),
+        ]);
         observed.lookups.insert(format!("subnet.main[{id}]").parse().unwrap(), found);
     }
     insta::assert_snapshot!(report(&stack, &observed), @r"
@@ -339,6 +415,13 @@ fn elastic_ips_fit_the_quota_and_the_spread_addresses() {
     insta::assert_snapshot!(report_for_public("interfaces: 4, addresses: 2", "", 0));
     insta::assert_snapshot!(report_for_public("interfaces: 4, addresses: 2, tracking: untracked", "", 0));
     assert_eq!(report_for_public("interfaces: 4", "generator: { spread: 'off' }", 0), "");
+    assert_eq!(report_for_public("interfaces: 2, addresses: 2, public_addresses: 4", "", 0), "");
+    let several = report_for_public("count: 2, interfaces: 2, addresses: 2, public_addresses: 3", "", 0);
+    assert!(
+        several.starts_with("error[too_few_elastic_ips] at pools: the stack needs 6 more Elastic IPs"),
+        "{several}"
+    );
+    assert!(several.contains("have 4 addresses each, and 3 of them have a public one"), "{several}");
 }
 
 #[test]
@@ -348,7 +431,7 @@ fn hosts_with_more_interfaces_than_aws_allows_by_default_give_a_note() {
         let pool = format!("instance_type: c7i.4xlarge, zone: eu-west-3a, count: {count}, interfaces: 8 }}");
         let stack = common::parse(&text.replace("instance_type: c7i.xlarge, zone: eu-west-3a }", &pool), None);
         let mut observed = observed(100_000, 100_000);
-        route(&mut observed, "nat");
+        route(&mut observed, "transit_gateway");
         report(&stack, &observed)
     };
     assert_eq!(report(625), "");

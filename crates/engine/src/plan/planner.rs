@@ -8,7 +8,7 @@ use std::{
 use super::{Action, Cause, Change, Note, PlanError, PlanOptions, Reason, steps};
 use crate::{
     Accepts, Address, Computed, Difference, Graph, Map, Move, Observed, Reference, Remote, Resource, RuleBook, Rules,
-    State, Value, diff, drift, home, lies_under, order::in_order,
+    State, Value, diff, drift, home, lies_under, order::in_order, value::attribute_at,
 };
 
 pub(super) struct Planner<'a> {
@@ -279,7 +279,7 @@ impl<'a> Planner<'a> {
         let rules = self.rules.get(&change.address.kind)?;
         let asked_for = |name: &str| change.desired.as_ref()?.get(name).filter(|value| value.is_known()).cloned();
         let observed = || match before {
-            [] => change.remote.as_ref()?.attributes.get(attribute).cloned(),
+            [] => attribute_at(&change.remote.as_ref()?.attributes, attribute),
             before => self.known_after(before, attribute),
         };
         match (rules.computed(attribute), change.action) {

@@ -158,12 +158,12 @@ mod tests {
             connections: Connections { per_destination: 300, total: 300 },
             descriptors: 300,
             spread: Spread { mode: Mode::Kernel, except: Vec::new() },
+            network: None,
+            ipv6: false,
             metrics_port: Config::METRICS_PORT,
             executable_dir: "/".into(),
             ssh: Ssh { user: String::new(), authorized_keys: Vec::new() },
             metadata_access: false,
-            network: None,
-            ipv6: false,
             dns_cache: false,
         }
     }

@@ -413,5 +413,4 @@ fn write_interface(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface
     }
     write_tracking(xml, interface);
     write_addresses(xml, cloud, id, interface, interface::Shown::InInstance);
-    xml.element("ipv6AddressesSet", |_| {});
 }

@@ -194,6 +194,14 @@ pub(super) fn write_addresses(xml: &mut Xml, cloud: &Cloud, id: &str, interface:
             xml.plain("ipv4Prefix", format_args!("{prefix}/28"));
         });
     }
+    xml.list("ipv6AddressesSet", "item", &interface.ipv6.addresses, |xml, address| {
+        xml.plain("ipv6Address", address).plain("isPrimaryIpv6", false);
+    });
+    if !interface.ipv6.prefixes.is_empty() {
+        xml.list("ipv6PrefixSet", "item", &interface.ipv6.prefixes, |xml, prefix| {
+            xml.plain("ipv6Prefix", prefix);
+        });
+    }
 }
 
 /// Writes the connection tracking timeouts, if any is set.
@@ -240,7 +248,7 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
     write_addresses(xml, cloud, id, interface, Shown::Alone);
     let public = elastic_ip::public_of(cloud, id, interface.primary);
     let name = public.map_or_else(String::new, |public| elastic_ip::public_name(&interface.region, public));
-    xml.text("publicDnsName", name).element("ipv6AddressesSet", |_| {});
+    xml.text("publicDnsName", name);
     tag::write(xml, &interface.tags);
 }
 

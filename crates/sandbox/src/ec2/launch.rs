@@ -257,6 +257,7 @@ fn plug_in(
         primary: placed.primary,
         secondary: placed.secondary,
         prefixes: placed.prefixes,
+        ipv6: placed.ipv6,
         attachment: Some(attachment),
         tracking: interface.tracking,
         tags: spec.interface_tags.clone(),

@@ -60,6 +60,8 @@ const INTERFACE: &[Member] = &[
     text("NetworkCardIndex"),
     Member("Ipv4Prefix", Shape::Structs("ipv4PrefixSet", &[text("Ipv4Prefix")])),
     text("Ipv4PrefixCount"),
+    text("Ipv6AddressCount"),
+    text("Ipv6PrefixCount"),
     Member("ConnectionTrackingSpecification", Shape::Struct(TRACKING)),
     text("EnaQueueCount"),
 ];

@@ -1,7 +1,11 @@
 //! The rows of EC2, one type per resource. A row has no values that can be computed from other rows.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
+use ipnet::Ipv6Net;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +54,9 @@ pub(super) struct Subnet {
     pub vpc: String,
     pub zone: String,
     pub cidr: Cidr,
+    /// Its range of IPv6 addresses, if it has one.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Net>,
     pub is_default: bool,
     pub tags: Tags,
 }
@@ -62,7 +69,7 @@ pub(super) struct RouteTable {
     pub vpc: String,
     /// Set for the main route table of the VPC.
     pub main_association: Option<String>,
-    /// Targets by destination.
+    /// Targets by destination, of IPv4 and IPv6.
     pub routes: BTreeMap<String, String>,
     /// Subnets by association id.
     pub associations: BTreeMap<String, String>,
@@ -320,10 +327,19 @@ pub(super) struct Interface {
     pub secondary: Addresses,
     /// First addresses of the /28 prefixes.
     pub prefixes: Addresses,
+    #[serde(default)]
+    pub ipv6: Ipv6,
     pub attachment: Option<Attachment>,
     /// Timeouts in seconds: established TCP connections, UDP streams, other UDP.
     pub tracking: Option<[Option<u32>; 3]>,
     pub tags: Tags,
+}
+
+/// The IPv6 addresses and prefixes of an interface.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Ipv6 {
+    pub addresses: Vec<Ipv6Addr>,
+    pub prefixes: Vec<Ipv6Net>,
 }
 
 /// What an interface is attached to.

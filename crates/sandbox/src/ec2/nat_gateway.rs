@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     address::Addresses,
     document, elastic_ip,
-    model::{Association, ElasticIp, Interface, NatGateway, NatState, Subnet, Tags},
+    model::{Association, ElasticIp, Interface, Ipv6, NatGateway, NatState, Subnet, Tags},
     placement,
     select::{self, Row, THOUSAND, find, find_mut, row_fields, text},
     tag,
@@ -125,6 +125,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         primary,
         secondary: Addresses::default(),
         prefixes: Addresses::default(),
+        ipv6: Ipv6::default(),
         attachment: None,
         tracking: None,
         tags: Tags::new(),

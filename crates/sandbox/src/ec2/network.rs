@@ -5,6 +5,8 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
+use ipnet::Ipv6Net;
+
 use super::{
     address::{Cidr, PREFIX_SIZE},
     dhcp, document, done,
@@ -236,7 +238,12 @@ fn write_subnet(xml: &mut Xml, cloud: &Cloud, id: &str, subnet: &Subnet, used: u
         .text("ownerId", &cloud.account)
         .text("vpcId", &subnet.vpc)
         .plain("cidrBlock", subnet.cidr)
-        .element("ipv6CidrBlockAssociationSet", |_| {})
+        .list("ipv6CidrBlockAssociationSet", "item", &subnet.ipv6, |xml, block| {
+            xml.plain("ipv6CidrBlock", block).text("associationId", id_of("subnet-cidr-assoc-", id));
+            xml.element("ipv6CidrBlockState", |xml| {
+                xml.text("state", "associated");
+            });
+        })
         .plain("availableIpAddressCount", subnet.cidr.size().saturating_sub(5 + used))
         .text("availabilityZone", &subnet.zone)
         .text("availabilityZoneId", region::zone_id(&subnet.zone))
@@ -275,12 +282,14 @@ pub(super) fn create_subnet(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fau
     let Some(zone) = zone else {
         return Err(Fault::new("InvalidParameterValue", "Value for parameter availabilityZone is invalid."));
     };
+    let ipv6 = params.get("Ipv6CidrBlock").map(|text| ipv6_range(cloud, vpc_id, text)).transpose()?;
     let subnet = Subnet {
         region: call.region.clone(),
         created: call.now,
         vpc: vpc_id.to_owned(),
         zone,
         cidr,
+        ipv6,
         is_default: false,
         tags: tag::of_created::<Subnet>(&params)?,
     };
@@ -290,6 +299,27 @@ pub(super) fn create_subnet(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fau
     });
     cloud.ec2.subnets.insert(id, subnet);
     Ok(reply)
+}
+
+/// The IPv6 range of a new subnet: 44 to 64 bits in steps of 4, of its VPC, and of no other subnet (`CreateSubnet`, read
+/// November 2026). Only ranges with 64 bits are served.
+fn ipv6_range(cloud: &Cloud, vpc: &str, text: &str) -> Result<Ipv6Net, Fault> {
+    let malformed = || {
+        let message = format!("invalid value for parameter ipv6-cidr-block: {text}");
+        Fault::new("InvalidParameterValue", message)
+    };
+    let range: Ipv6Net = text.parse().map_err(|_| malformed())?;
+    if range.prefix_len() != 64 || range.trunc() != range {
+        return Err(malformed());
+    }
+    let of_vpc = cloud.ec2.vpcs.get(vpc).and_then(|vpc| vpc.ipv6.as_ref()?.parse::<Ipv6Net>().ok());
+    if !of_vpc.is_some_and(|of_vpc| of_vpc.contains(&range)) {
+        return Err(Fault::new("InvalidSubnet.Range", format!("The CIDR '{text}' is invalid.")));
+    }
+    if cloud.ec2.subnets.values().any(|subnet| subnet.vpc == vpc && subnet.ipv6 == Some(range)) {
+        return Err(Fault::new("InvalidSubnet.Conflict", format!("The CIDR '{text}' conflicts with another subnet")));
+    }
+    Ok(range)
 }
 
 pub(super) fn delete_subnet(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

@@ -1,10 +1,16 @@
 //! Assigns addresses to new interfaces.
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use ipnet::Ipv6Net;
 
 use super::{
     address::{Addresses, Plan},
     launch_spec::InterfaceSpec,
+    model::Ipv6,
 };
 use crate::{call::Fault, cloud::Cloud};
 
@@ -37,6 +43,47 @@ pub(super) struct Placed {
     pub(super) primary: Ipv4Addr,
     pub(super) secondary: Addresses,
     pub(super) prefixes: Addresses,
+    pub(super) ipv6: Ipv6,
+}
+
+/// The blocks of 80 bits of a subnet's IPv6 range that are in use. The first one holds the single addresses.
+struct Blocks {
+    range: Ipv6Net,
+    used: BTreeSet<u128>,
+    next_address: u128,
+}
+
+impl Blocks {
+    /// Behind the addresses that AWS reserves.
+    const FIRST_ADDRESS: u128 = 4;
+
+    fn of(cloud: &Cloud, subnet: &str) -> Option<Self> {
+        let range = cloud.ec2.subnets.get(subnet)?.ipv6?;
+        let base = u128::from(range.network());
+        let of_subnet = || cloud.ec2.interfaces.values().filter(|interface| interface.subnet == subnet);
+        let used = of_subnet().flat_map(|interface| &interface.ipv6.prefixes);
+        let used = used.map(|prefix| (u128::from(prefix.network()) - base) >> 48).collect();
+        let last = of_subnet().flat_map(|interface| &interface.ipv6.addresses).max();
+        let next_address = last.map_or(Self::FIRST_ADDRESS, |last| u128::from(*last) - base + 1);
+        Some(Self { range, used, next_address })
+    }
+
+    fn next_address(&mut self) -> Ipv6Addr {
+        self.next_address += 1;
+        Ipv6Addr::from(u128::from(self.range.network()) + self.next_address - 1)
+    }
+
+    fn next_prefix(&mut self) -> Option<Ipv6Net> {
+        let free = (1..1 << 16).find(|block| !self.used.contains(block))?;
+        self.used.insert(free);
+        Ipv6Net::new(Ipv6Addr::from(u128::from(self.range.network()) + (free << 48)), 80).ok()
+    }
+
+    fn place(&mut self, interface: &InterfaceSpec) -> Option<Ipv6> {
+        let addresses = (0..interface.ipv6_address_count).map(|_| self.next_address()).collect();
+        let prefixes = (0..interface.ipv6_prefix_count).map(|_| self.next_prefix()).collect::<Option<_>>()?;
+        Some(Ipv6 { addresses, prefixes })
+    }
 }
 
 /// Addresses for up to `most` instances with these interfaces; fewer than `least` are an error.
@@ -47,10 +94,12 @@ pub(super) fn place(
     most: u32,
 ) -> Result<Vec<Vec<Placed>>, Fault> {
     let mut plans: HashMap<&str, Plan> = HashMap::new();
+    let mut blocks: HashMap<&str, Blocks> = HashMap::new();
     for interface in interfaces {
         if !plans.contains_key(interface.subnet.as_str()) {
             let plan = plan(cloud, &interface.subnet).ok_or_else(|| exhausted(&interface.subnet))?;
             plans.insert(&interface.subnet, plan);
+            blocks.extend(Blocks::of(cloud, &interface.subnet).map(|blocks| (interface.subnet.as_str(), blocks)));
         }
     }
     let mut instances = Vec::new();
@@ -68,7 +117,12 @@ pub(super) fn place(
         taken?;
         let placed: Option<Vec<Placed>> = interfaces
             .iter()
-            .map(|interface| place_one(plans.get_mut(interface.subnet.as_str())?, interface))
+            .map(|interface| {
+                let placed = place_one(plans.get_mut(interface.subnet.as_str())?, interface)?;
+                // A subnet without a range was refused if an interface asks for one of its addresses.
+                let Some(blocks) = blocks.get_mut(interface.subnet.as_str()) else { return Some(placed) };
+                Some(Placed { ipv6: blocks.place(interface)?, ..placed })
+            })
             .collect();
         match placed {
             Some(placed) => instances.push(placed),
@@ -95,5 +149,5 @@ fn place_one(plan: &mut Plan, interface: &InterfaceSpec) -> Option<Placed> {
     for _ in 0..interface.prefix_count {
         prefixes.push(plan.next_prefix()?);
     }
-    Some(Placed { primary, secondary: Addresses(secondary), prefixes: Addresses(prefixes) })
+    Some(Placed { primary, secondary: Addresses(secondary), prefixes: Addresses(prefixes), ipv6: Ipv6::default() })
 }

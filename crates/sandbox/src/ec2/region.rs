@@ -93,6 +93,7 @@ pub fn seed(cloud: &mut Cloud, region: &str) {
             vpc: vpc.clone(),
             zone: zone.clone(),
             cidr,
+            ipv6: None,
             is_default: true,
             tags: Tags::new(),
         };

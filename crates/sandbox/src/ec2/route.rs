@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use ipnet::Ipv6Net;
+
 use super::{
     address::Cidr,
     document, done,
@@ -57,7 +59,7 @@ impl Row for RouteTable {
             }
             "route.destination-cidr-block" => {
                 let local = cloud.ec2.vpcs.get(&self.vpc).into_iter().flat_map(|vpc| shown(vpc.cidr));
-                self.routes.keys().map(Cow::from).chain(local).collect()
+                self.routes.keys().filter(|range| !is_ipv6(range)).map(Cow::from).chain(local).collect()
             }
             "route.gateway-id" => {
                 let mut gateways: Vec<_> = targets(InternetGateway::PREFIX);
@@ -104,9 +106,18 @@ fn write_table(xml: &mut Xml, cloud: &Cloud, id: &str, table: &RouteTable) {
                         .text("origin", "CreateRouteTable");
                 });
             }
-            for (destination, target) in &table.routes {
+            if let Some(range) = cloud.ec2.vpcs.get(&table.vpc).and_then(|vpc| vpc.ipv6.as_ref()) {
                 xml.element("item", |xml| {
-                    xml.text("destinationCidrBlock", destination).text(target_element(target), target);
+                    xml.text("destinationIpv6CidrBlock", range)
+                        .text("gatewayId", "local")
+                        .text("state", "active")
+                        .text("origin", "CreateRouteTable");
+                });
+            }
+            for (destination, target) in &table.routes {
+                let element = if is_ipv6(destination) { "destinationIpv6CidrBlock" } else { "destinationCidrBlock" };
+                xml.element("item", |xml| {
+                    xml.text(element, destination).text(target_element(target), target);
                     xml.text("state", state_of(cloud, target)).text("origin", "CreateRoute");
                 });
             }
@@ -139,6 +150,7 @@ fn state_of(cloud: &Cloud, target: &str) -> &'static str {
 fn target_element(target: &str) -> &'static str {
     match target.split('-').next() {
         Some("nat") => "natGatewayId",
+        Some("eigw") => "egressOnlyInternetGatewayId",
         Some("tgw") => "transitGatewayId",
         Some("eni") => "networkInterfaceId",
         Some("i") => "instanceId",
@@ -218,12 +230,23 @@ pub(super) fn replace(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 fn route(cloud: &Cloud, call: &Call) -> Result<(String, String, String), Fault> {
     let params = call.params();
     let destination = destination(&params)?;
-    let names = ["GatewayId", "NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "VpcPeeringConnectionId"];
+    let names = [
+        "GatewayId",
+        "NatGatewayId",
+        "TransitGatewayId",
+        "NetworkInterfaceId",
+        "VpcPeeringConnectionId",
+        "EgressOnlyInternetGatewayId",
+    ];
     let targets: Vec<&str> = names.iter().filter_map(|name| params.get(name)).collect();
     let [target] = targets[..] else {
         let message = "The request must contain exactly one target of the route";
         return Err(Fault::new("InvalidParameterCombination", message));
     };
+    if target.starts_with("eigw-") && !is_ipv6(&destination) {
+        let message = "An egress-only internet gateway takes routes of IPv6 only";
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
     if target.starts_with(InternetGateway::PREFIX) {
         find(&cloud.ec2.internet_gateways, &call.region, target)?;
     } else if target.starts_with(NatGateway::PREFIX) {
@@ -232,7 +255,18 @@ fn route(cloud: &Cloud, call: &Call) -> Result<(String, String, String), Fault> 
     Ok((params.require("RouteTableId")?.to_owned(), destination, target.to_owned()))
 }
 
+fn is_ipv6(destination: &str) -> bool {
+    destination.contains(':')
+}
+
 fn destination(params: &Params<'_>) -> Result<String, Fault> {
+    if let Some(text) = params.get("DestinationIpv6CidrBlock") {
+        let range = text.parse::<Ipv6Net>().map_err(|_| {
+            let message = format!("Value ({text}) for parameter destinationIpv6CidrBlock is invalid.");
+            Fault::new("InvalidParameterValue", message)
+        })?;
+        return Ok(range.trunc().to_string());
+    }
     let text = params.require("DestinationCidrBlock")?;
     let block: Cidr = text.parse().map_err(|()| {
         let message = format!("Value ({text}) for parameter destinationCidrBlock is invalid.");

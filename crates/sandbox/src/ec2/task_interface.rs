@@ -9,7 +9,7 @@ use super::{
     address::Addresses,
     elastic_ip,
     interface::{mac, private_name},
-    model::{Interface, Subnet, Tags},
+    model::{Interface, Ipv6, Subnet, Tags},
     placement,
     select::Row as _,
 };
@@ -71,6 +71,7 @@ pub(crate) fn plug(cloud: &mut Cloud, wanted: Wanted<'_>, now: Timestamp) -> Opt
         primary,
         secondary: Addresses::default(),
         prefixes: Addresses::default(),
+        ipv6: Ipv6::default(),
         attachment: None,
         tracking: None,
         tags: wanted.tags,

@@ -130,6 +130,83 @@ fn limits_of_the_type_match_aws() {
     assert_eq!(refused(format!("{x8}&Ipv6AddressCount=1")), code("UnknownParameter"));
 }
 
+/// A VPC with an IPv6 range, and a subnet of it: `2001:db8:…:1a01::/64`.
+fn dual_stack_subnet(cloud: &mut Cloud) -> (String, String) {
+    let vpc = ask(cloud, "CreateVpc", "CidrBlock=10.9.0.0/16&AmazonProvidedIpv6CidrBlock=true").unwrap();
+    let (id, range) = (first(&vpc, "vpcId"), first(&vpc, "ipv6CidrBlock").replace("1a00::/56", "1a01::/64"));
+    let query = format!("VpcId={id}&CidrBlock=10.9.0.0/24&AvailabilityZone=eu-west-3a&Ipv6CidrBlock={range}");
+    (first(&ask(cloud, "CreateSubnet", &query).unwrap(), "subnetId"), range)
+}
+
+#[test]
+fn interfaces_get_ipv6_prefixes_or_addresses_of_their_subnet() {
+    let mut cloud = cloud();
+    let (dual, range) = dual_stack_subnet(&mut cloud);
+    let shown = ask(&mut cloud, "DescribeSubnets", &format!("SubnetId.1={dual}")).unwrap();
+    assert_eq!(
+        (first(&shown, "ipv6CidrBlock"), all(&shown, "state")),
+        (range.clone(), vec!["available", "associated"])
+    );
+    let two = interfaces("", &dual, &[2], 1);
+    let x8 = machine("c6in.8xlarge");
+    let asks = |what: &str| format!("{x8}{two}&NetworkInterface.1.{what}=1&NetworkInterface.2.{what}=1");
+    let mut prefixes = BTreeSet::new();
+    for _ in 0..2 {
+        let launched = ask(&mut cloud, "RunInstances", &asks("Ipv6PrefixCount")).unwrap();
+        let its: BTreeSet<String> = all(&launched, "ipv6Prefix").into_iter().map(str::to_owned).collect();
+        assert_eq!((its.len(), all(&launched, "ipv6Address").len()), (2, 0));
+        prefixes.extend(its);
+    }
+    let start = range.strip_suffix("::/64").unwrap();
+    let expected = (1..5).map(|block| format!("{start}:{block}::/80"));
+    assert_eq!(prefixes, expected.collect(), "no prefix is given twice");
+    let shown = ask(&mut cloud, "DescribeNetworkInterfaces", "").unwrap();
+    assert_eq!(all(&shown, "ipv6Prefix").into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), prefixes);
+    let launched = ask(&mut cloud, "RunInstances", &asks("Ipv6AddressCount")).unwrap();
+    let addresses: BTreeSet<String> = all(&launched, "ipv6Address").into_iter().map(str::to_owned).collect();
+    assert_eq!(addresses, [format!("{start}::4"), format!("{start}::5")].into());
+}
+
+#[test]
+fn ipv6_is_refused_without_a_range_and_beyond_the_limits() {
+    let mut cloud = cloud();
+    let single = subnet(&mut cloud, "eu-west-3a");
+    let (dual, range) = dual_stack_subnet(&mut cloud);
+    let x8 = machine("c6in.8xlarge");
+    let mut launch = |subnet: &str, what: &str| {
+        let one = interfaces("", subnet, &[1], 1);
+        ask(&mut cloud, "RunInstances", &format!("{x8}{one}&NetworkInterface.1.{what}")).err()
+    };
+    let invalid = Some("InvalidParameterValue".to_owned());
+    assert_eq!(launch(&single, "Ipv6PrefixCount=1"), invalid);
+    assert_eq!(launch(&dual, "Ipv6PrefixCount=1&NetworkInterface.1.Ipv6AddressCount=1"), invalid);
+    assert_eq!(launch(&dual, "Ipv6PrefixCount=31"), invalid);
+    assert_eq!(launch(&dual, "Ipv6PrefixCount=30"), None);
+
+    let vpc = first(&ask(&mut cloud, "DescribeSubnets", &format!("SubnetId.1={dual}")).unwrap(), "vpcId");
+    let mut create = |range: &str| {
+        let query = format!("VpcId={vpc}&CidrBlock=10.9.1.0/24&Ipv6CidrBlock={range}");
+        ask(&mut cloud, "CreateSubnet", &query).err()
+    };
+    assert_eq!(create(&range), Some("InvalidSubnet.Conflict".to_owned()));
+    assert_eq!(create("2001:db8:ffff:1::/64"), Some("InvalidSubnet.Range".to_owned()));
+    assert_eq!(create(&range.replace("/64", "/68")), invalid);
+}
+
+#[test]
+fn routes_of_ipv6_have_their_own_destination() {
+    let mut cloud = cloud();
+    let tables = ask(&mut cloud, "DescribeRouteTables", "").unwrap();
+    let table = first(&tables, "routeTableId");
+    let route = |what: &str| format!("RouteTableId={table}&{what}&EgressOnlyInternetGatewayId=eigw-1");
+    let of_ipv4 = ask(&mut cloud, "CreateRoute", &route("DestinationCidrBlock=10.0.0.0/8"));
+    assert_eq!(of_ipv4, Err("InvalidParameterValue".to_owned()));
+    ask(&mut cloud, "CreateRoute", &route("DestinationIpv6CidrBlock=::/0")).unwrap();
+    let shown = ask(&mut cloud, "DescribeRouteTables", "").unwrap();
+    assert_eq!(first(&shown, "destinationIpv6CidrBlock"), "::/0");
+    assert_eq!(first(&shown, "egressOnlyInternetGatewayId"), "eigw-1");
+}
+
 #[test]
 fn the_quota_of_vcpus_counts_pending_and_running_instances() {
     let mut cloud = Cloud::open(&Options::new().with_speed(6.0).with_vcpus(40)).unwrap();

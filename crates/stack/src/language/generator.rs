@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use trunnion_catalog::Architecture;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     binaries::{Binaries, Digests, File, default_binaries},
     key::{optional, or, or_else, or_empty},
     kinds::{Boolean, Integer, Limit, List, Scalars, Word},
-    ranges::{Destination, OwnNetwork},
+    ranges::{Destination, OwnNetwork, PrivateRange},
     section::section,
 };
 use crate::{
@@ -67,6 +67,13 @@ section! {
             List { item: Destination, limit: Some(Limit::of_items(100)), is_distinct: true },
             "none but Gatling's cloud",
         ).such_as(&["[own-subnets, 10.20.0.0/16]"]),
+        /// Destinations that are reached without the internet, in addition to private addresses (RFC 1918, `100.64.0.0/10`, `fc00::/7`)
+        /// and to the ranges of the VPC: public ranges that a VPN or a peering leads to. Connections to them use all addresses of a
+        /// host.
+        private_ranges: Vec<IpNet> = or_empty(
+            List { item: PrivateRange, limit: Some(Limit::of_items(50)), is_distinct: true },
+            "none",
+        ).such_as(&["[203.0.113.0/24]"]),
         /// TCP port of `/health` and `/metrics` on the primary address of every host.
         // The lower ports are system ports, such as 22 of sshd.
         metrics_port: u16 = or(Integer(1_024..=65_535), "9464").such_as(&["9100"]),

@@ -6,7 +6,7 @@ use trunnion_catalog::{InstanceType, limits};
 use super::{
     Absent, Around, Described, Entry,
     images::MachineImage,
-    key::{Kind, Reader, or, required},
+    key::{Kind, Reader, or, or_else, required},
     kinds::{Boolean, Integer, Shaped, Word, shaped},
     protect,
     section::section,
@@ -57,7 +57,17 @@ section! {
         ).such_as(&["untracked"]),
         /// Whether each host has an Elastic IP on the primary address of its primary interface. It stays when the host is replaced, so that
         /// systems under test can allow it. AWS allows five in a region by default.
-        public_ip: bool = or(Boolean, "false").such_as(&["true"]),
+        public_ip: bool = or_else(Boolean, "`true` with `public_addresses`, else `false`", |map, around| {
+            number(map, "public_addresses", around) > 0
+        }).such_as(&["true"]),
+        /// How many of the private addresses of each host have an Elastic IP: first the primary one of its primary interface, which is
+        /// that of `public_ip`, then the primary ones of its other interfaces, then the second ones, and so on.
+        public_addresses: u32 = or_else(Integer(0..=u32::MAX), "1 with `public_ip`, else 0", |map, around| {
+            let mut unread = Findings::default();
+            u32::from(map.get("public_ip").and_then(|field| Boolean.read(&field, around, &mut unread)) == Some(true))
+        }).such_as(&["16"]),
+        /// Whether each interface of its hosts has an IPv6 prefix of 80 bits, for load over IPv6. Its subnet needs a range of IPv6 addresses.
+        ipv6: bool = or(Boolean, "false").such_as(&["true"]),
         /// Whether plans that would delete or replace its hosts, its launch template or its Elastic IPs are refused.
         protect: bool = protect::own(),
     }
@@ -66,7 +76,8 @@ section! {
             (Some(kind), Some(interfaces), Some(addresses)) => fits(map, kind, interfaces, addresses, findings),
             _ => None,
         };
-        has_load_interface(map, tracking, interfaces, findings).and(fits)
+        let public = public_addresses_fit(map, (public_ip, public_addresses), (interfaces, addresses), findings);
+        has_load_interface(map, tracking, interfaces, findings).and(fits).and(public)
     }
 }
 
@@ -149,8 +160,8 @@ impl Reader for Place {
             },
             Entry {
                 name: "subnet",
-                about: "Subnet of the hosts. A pool with more than one interface needs one whose default route is a NAT gateway: AWS \
-                        gives such hosts no public address."
+                about: "Subnet of the hosts. AWS gives no public address to hosts with more than one interface: in a subnet whose default \
+                        route is an internet gateway, they need `public_ip`."
                     .to_owned(),
                 absent: Absent::Either("zone"),
                 examples: &["subnet-0123456789abcdef0"],
@@ -224,6 +235,41 @@ fn fits(map: &Map, kind: &InstanceType, interfaces: u32, addresses: u32, finding
         findings.about(&field, "stack::addresses", says, more(|kind| kind.ipv4_per_interface, allowed));
     }
     kind.fits(interfaces, addresses).then_some(())
+}
+
+/// A number that a key has; 0 if it is absent or wrong.
+fn number(map: &Map, key: &str, around: &Around) -> u32 {
+    let read = |field| Integer(0..=u32::MAX).read(&field, around, &mut Findings::default());
+    map.get(key).and_then(read).unwrap_or_default()
+}
+
+/// `public_ip` stands for the first of the public addresses, and each of them belongs to a private one.
+fn public_addresses_fit(
+    map: &Map,
+    (public_ip, public_addresses): (Option<bool>, Option<u32>),
+    (interfaces, addresses): (Option<u32>, Option<u32>),
+    findings: &mut Findings,
+) -> Option<()> {
+    let (public_ip, public, interfaces, addresses) = (public_ip?, public_addresses?, interfaces?, addresses?);
+    let (says, help) = if public_ip != (public > 0) {
+        (
+            format!("is {public}, but `public_ip` is {public_ip}, and it stands for the first of these addresses"),
+            "keep one of the two keys".to_owned(),
+        )
+    } else if u64::from(public) > u64::from(interfaces) * u64::from(addresses) {
+        let most = u64::from(interfaces) * u64::from(addresses);
+        (
+            format!(
+                "asks for {public} public addresses, but a host has {most} private ones ({interfaces} × {addresses})"
+            ),
+            format!("lower it to {most}, or raise `interfaces` or `addresses`"),
+        )
+    } else {
+        return Some(());
+    };
+    let field = map.get("public_addresses").or_else(|| map.get("public_ip"))?;
+    findings.about(&field, "stack::public_addresses", says, help);
+    None
 }
 
 /// An untracked pool needs at least one load interface.

@@ -68,6 +68,29 @@ impl Kind for Destination {
     }
 }
 
+/// A range that is reached without the internet.
+pub(super) struct PrivateRange;
+
+impl Kind for PrivateRange {
+    type Value = IpNet;
+
+    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<IpNet> {
+        let range = range(field, findings)?;
+        if range.prefix_len() == 0 {
+            let says = format!("is `{range}`, which is every destination");
+            let help = "list only the public ranges that a VPN or a peering leads to";
+            findings.about(field, "stack::too_wide", says, help);
+            return None;
+        }
+        Some(range)
+    }
+
+    fn describe(&self) -> Described {
+        let pattern = format!("^({IPV4}/({})|{IPV6}/[0-9]{{1,3}})$", one_of_numbers(1..=32));
+        text("an IPv4 or IPv6 range in CIDR notation, not /0", &pattern)
+    }
+}
+
 /// An IPv4 network whose hosts may connect, not wider than [`WIDEST_NETWORK`].
 pub(super) struct OwnNetwork;
 

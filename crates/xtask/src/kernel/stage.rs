@@ -368,6 +368,8 @@ impl Stage {
             connections: Connections { per_destination: connections, total: connections },
             descriptors: 15_000,
             spread: Spread::default(),
+            network: None,
+            ipv6: false,
             metrics_port: Config::METRICS_PORT,
             executable_dir: "/var/lib/gatling".into(),
             ssh: Ssh {
@@ -377,8 +379,6 @@ impl Stage {
                 ],
             },
             metadata_access: false,
-            network: None,
-            ipv6: false,
             dns_cache: false,
         };
         change(&mut config);
