@@ -30,8 +30,6 @@
 //!     executable_dir: "/var/lib/gatling".into(),
 //!     ssh: Ssh { user: "gatling".into(), authorized_keys: vec!["ssh-ed25519 AAAA gatling".into()] },
 //!     metadata_access: false,
-//!     network: None,
-//!     ipv6: false,
 //!     dns_cache: false,
 //! };
 //! assert_eq!(config.connections.per_destination, 13_547_310);
