@@ -10,6 +10,11 @@ fn public() -> String {
     minimal.replace("zone: eu-west-3a }", "zone: eu-west-3a, count: 2, public_ip: true }")
 }
 
+/// The minimal stack with one host of two interfaces, each with two addresses.
+fn public_pool() -> String {
+    public().replace("count: 2, public_ip", "interfaces: 2, addresses: 2, public_ip")
+}
+
 fn public_ips(stage: &Stage) -> Vec<String> {
     let shown: serde_json::Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
     let hosts = shown["outputs"]["hosts"].as_array().unwrap();
@@ -50,4 +55,38 @@ fn the_next_apply_associates_addresses_after_no_wait() {
     let next = stage.succeed(&["apply", "--yes", "--target", "elastic_ip.small"]);
     assert_eq!(public_ips(&stage).len(), 2);
     assert!(next.stderr.contains("elastic_ip.small[1]: updated"), "{}", next.stderr);
+}
+
+#[test]
+fn several_addresses_of_a_host_are_public_and_fewer_release_the_others() {
+    let sandbox = SandboxProcess::start(&[]);
+    let with = |public: &str| public_pool().replace("public_ip: true", public);
+    let stage = Stage::new(&with("public_addresses: 3")).at(&sandbox);
+    let plan = stage.succeed(&["plan"]);
+    assert!(plan.stdout.contains("have 4 addresses each, and 3 of them have a public one"), "{}", plan.stdout);
+    let created = stage.changes(&[]);
+    let addresses: Vec<&str> = created.iter().filter_map(|change| change.strip_prefix("create elastic_ip.")).collect();
+    assert_eq!(addresses, ["small[0]", "small[0.1]", "small[0.2]"]);
+    stage.converge(&[]);
+    let ips = |stage: &Stage| {
+        let shown: serde_json::Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
+        shown["outputs"]["hosts"][0].clone()
+    };
+    let before = ips(&stage);
+    assert_eq!((before["public_ips"].as_array().unwrap().len(), &before["public_ip"]), (3, &before["public_ips"][0]));
+
+    stage.succeed(&["apply", "--yes", "--replace", "instance.small[0]"]);
+    assert_eq!(stage.changes(&[]), Vec::<String>::new());
+    let after = ips(&stage);
+    assert_ne!(after["id"], before["id"]);
+    assert_eq!(after["public_ips"], before["public_ips"]);
+
+    stage.write("stack.yaml", with("public_addresses: 1"));
+    assert_eq!(stage.changes(&[]), ["delete elastic_ip.small[0.1]", "delete elastic_ip.small[0.2]"]);
+    stage.converge(&[]);
+    assert_eq!(ips(&stage)["public_ips"].as_array().unwrap(), &[before["public_ip"].clone()]);
+    stage.write("stack.yaml", with("public_ip: true"));
+    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "it is the same");
+    stage.succeed(&["destroy", "--yes"]);
+    assert_eq!(sandbox.calls()["ec2:ReleaseAddress"]["count"], 3);
 }

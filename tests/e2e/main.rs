@@ -13,6 +13,7 @@ mod elastic_ips;
 mod handed_over;
 mod homes;
 mod interrupted;
+mod ipv6;
 mod left_alone;
 mod lifecycle;
 mod limits;
