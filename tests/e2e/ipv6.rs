@@ -5,6 +5,7 @@ use std::fs;
 use aws_sdk_ec2::{
     Client,
     config::{BehaviorVersion, Credentials, Region},
+    types::IpPermission,
 };
 use serde_json::Value;
 use trunnion_tests::{SandboxProcess, Stage, root};
@@ -93,7 +94,7 @@ async fn a_pool_with_ipv6_has_a_prefix_on_each_interface() {
     let untracked =
         groups.security_groups().iter().find(|group| group.group_name() == Some("minimal-untracked")).unwrap();
     for rules in [untracked.ip_permissions(), untracked.ip_permissions_egress()] {
-        assert!(rules.iter().flat_map(|rule| rule.ipv6_ranges()).any(|range| range.cidr_ipv6() == Some("::/0")));
+        assert!(rules.iter().flat_map(IpPermission::ipv6_ranges).any(|range| range.cidr_ipv6() == Some("::/0")));
     }
 
     stage.write("stack.yaml", stack(&vpc, &dual, ", interfaces: 3, tracking: untracked"));
