@@ -12,6 +12,7 @@ use crate::{
     address::{self, EXECUTION},
     boot::{runs_javascript, sources},
     error::how_to_build,
+    keys,
     network::{control_plane_placements, pool_placements},
     quotas,
 };
@@ -426,7 +427,8 @@ pub(crate) fn number(attributes: &Map, name: &str) -> Option<i64> {
     attributes.get(name)?.as_number()
 }
 
-/// Notes on the configured generator binaries that cannot be used. A plan refuses such a binary only if hosts boot it.
+/// Notes of `validate`: on a key with which a control plane may not log in, and on the configured generator binaries that
+/// cannot be used. A plan refuses such a binary only if hosts boot it.
 pub fn doubts(stack: &Stack) -> Vec<Note> {
     let doubt = |(architecture, why): (Architecture, Unusable)| {
         // If the stack sets the digest, the bucket may already hold the binary.
@@ -437,5 +439,5 @@ pub fn doubts(stack: &Stack) -> Vec<Note> {
             help: Some(how_to_build(architecture).to_owned()),
         })
     };
-    Binaries::of(stack).doubts().into_iter().filter_map(doubt).collect()
+    keys::note(stack).into_iter().chain(Binaries::of(stack).doubts().into_iter().filter_map(doubt)).collect()
 }
