@@ -48,6 +48,22 @@ fn validate_lists_the_mistakes_of_all_environments_once() {
     assert_eq!(ended.stderr.matches("stack::unknown_key").count(), 1, "{}", ended.stderr);
 }
 
+#[test]
+fn validate_notes_a_key_with_which_a_library_does_not_log_in() {
+    let stage = Stage::with("minimal");
+    let key = "`control_plane.ssh.public_key`";
+    let noted = stage.succeed(&["validate"]).stderr;
+    for expected in [key, "ed25519", "Apache MINA SSHD", "ssh-keygen -t ecdsa"] {
+        assert!(noted.contains(expected), "{expected} in {noted}");
+    }
+    let ed25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEV4YW1wbGVLZXlOb3RGb3JSZWFsVXNlMDEyMzQ1Njc4";
+    let ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGRfYiL8Q7RxZLNXJvQka2IgwKmeXEcZ\
+                 JdC2CysMDEjttfzT0MV6N7VIgATNcxMJR24cUsATVWQDFYXXZvnQPi0=";
+    stage.edit(ed25519, ecdsa);
+    let noted = stage.succeed(&["validate"]).stderr;
+    assert!(!noted.contains(key), "{noted}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn data_that_cannot_be_written_is_an_error() {

@@ -187,8 +187,8 @@ pub(crate) fn how_to_build(architecture: Architecture) -> &'static str {
             "build one with `cargo xtask generator`, then set `generator: { binary: dist/trunnion-generator }`"
         }
         Architecture::Arm64 => {
-            "build one with `cargo xtask generator --target aarch64-unknown-linux-gnu`, then set `generator: { binary: \
-             dist/trunnion-generator-arm64 }`"
+            "build one with `cargo xtask generator --target aarch64-unknown-linux-musl` (before, `rustup target add` that target), \
+             then set `generator: { binary: dist/trunnion-generator-arm64 }`"
         }
     }
 }

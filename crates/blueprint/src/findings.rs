@@ -13,6 +13,7 @@ use crate::{
     address::{self, EXECUTION},
     boot::{IPV4, IPV6, default_route, runs_javascript},
     error::how_to_build,
+    keys,
     network::{control_plane_placements, pool_placements},
     quotas,
 };
@@ -507,7 +508,8 @@ pub(crate) fn number(attributes: &Map, name: &str) -> Option<i64> {
     attributes.get(name)?.as_number()
 }
 
-/// Notes on the configured generator binaries that cannot be used. A plan refuses such a binary only if hosts boot it.
+/// Notes of `validate`: on a key with which a control plane may not log in, and on the configured generator binaries that
+/// cannot be used. A plan refuses such a binary only if hosts boot it.
 pub fn doubts(stack: &Stack) -> Vec<Note> {
     let doubt = |(architecture, why): (Architecture, Unusable)| {
         // If the stack sets the digest, the bucket may already hold the binary.
@@ -518,5 +520,5 @@ pub fn doubts(stack: &Stack) -> Vec<Note> {
             help: Some(how_to_build(architecture).to_owned()),
         })
     };
-    Binaries::of(stack).doubts().into_iter().filter_map(doubt).collect()
+    keys::note(stack).into_iter().chain(Binaries::of(stack).doubts().into_iter().filter_map(doubt)).collect()
 }

@@ -29,6 +29,7 @@ mod findings;
 mod hocon;
 mod hosts;
 mod inputs;
+mod keys;
 mod moves;
 mod network;
 mod policy;

@@ -469,8 +469,9 @@ pub(crate) struct Aim {
     pub(crate) options: PlanOptions,
 }
 
-/// Checks what shows only when everything is rendered, without any AWS call. Returns notes on generator binaries that
-/// cannot be used, which is not an error because existing hosts need none.
+/// Checks what shows only when everything is rendered, without any AWS call. Returns notes on a key with which a control
+/// plane may not log in, and on generator binaries that cannot be used. They are no errors: Gatling does not document what its
+/// control plane reads, and existing hosts need no binary.
 pub fn check(stack: &Stack) -> Result<Vec<Note>, Error> {
     blueprint::check(stack).map_err(|error| Error::blueprint(stack, error))?;
     Ok(blueprint::doubts(stack))

@@ -18,6 +18,8 @@ mod live;
 #[cfg(target_os = "linux")]
 mod maven;
 mod pacing;
+#[cfg(target_os = "linux")]
+mod packages;
 mod replay;
 mod sandbox;
 mod transcript;

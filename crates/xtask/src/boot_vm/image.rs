@@ -8,12 +8,11 @@ use std::{
 };
 
 use super::{vpc, write};
-use crate::{Failure, root, run};
-
-/// The packages beyond Debian's minimal system. `debootstrap` does not resolve virtual packages, so the backend of
-/// `cloud-init` is named explicitly.
-const PACKAGES: &str = "cloud-init,curl,dbus,initramfs-tools,iproute2,jq,kmod,libpam-systemd,linux-image-cloud-amd64,\
-    openjdk-17-jre-headless,openssh-server,procps,python3-cffi-backend,sudo,systemd,systemd-sysv,udev";
+use crate::{
+    Failure,
+    packages::{self, Hosts},
+    root, run,
+};
 
 /// Makes the folder `$1`, and the image `$2` from it. `$3` is the list of packages, `$4` the AWS endpoint, `$5` the AWS CLI
 /// for pip.
@@ -58,7 +57,8 @@ impl Image {
             Self { kernel: folder.join("vmlinuz"), initrd: folder.join("initrd"), root: folder.join("root.ext4") };
         let requirements = fs::read_to_string(root().join("tests/conformance/requirements.txt"))?;
         let cli = requirements.lines().find(|line| line.starts_with("awscli==")).ok_or("no version of the AWS CLI")?;
-        let recipe = format!("{PACKAGES}\n{}\n{cli}\n{RECIPE}", vpc::ENDPOINT);
+        let packages = packages::debian(Hosts::Machine);
+        let recipe = format!("{packages}\n{}\n{cli}\n{RECIPE}", vpc::ENDPOINT);
         let made_by = folder.join("root.recipe");
         if fs::read_to_string(&made_by).is_ok_and(|made_by| made_by == recipe) {
             return Ok(image);
@@ -67,14 +67,14 @@ impl Image {
         if made_by.exists() {
             fs::remove_file(&made_by)?;
         }
-        image.make(folder, cli)?;
+        image.make(folder, &packages, cli)?;
         // Written last: it shows that the other files are complete.
         write(&made_by, &recipe)?;
         Ok(image)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the log of the making, in the target folder")]
-    fn make(&self, folder: &Path, cli: &str) -> Result<(), Failure> {
+    fn make(&self, folder: &Path, packages: &str, cli: &str) -> Result<(), Failure> {
         let pip = Command::new("python3").args(["-m", "pip", "--version"]).stdout(Stdio::null()).status()?;
         if !pip.success() {
             return Err("`python3 -m pip` is missing\nhelp: apt-get install python3-pip".into());
@@ -85,7 +85,7 @@ impl Image {
         let output = fs::File::create(&log)?;
         let mut command = Command::new("sh");
         command.args(["-c", RECIPE, "sh"]).arg(draft.path().join("root")).arg(&self.root).args([
-            PACKAGES,
+            packages,
             vpc::ENDPOINT,
             cli,
         ]);

@@ -9,14 +9,16 @@ use std::{
     process::Command,
 };
 
-use crate::{Failure, root, run, target_folder};
+use crate::{
+    Failure,
+    packages::{self, Hosts},
+    root, run, target_folder,
+};
 
 const RELEASE: &str = "bookworm";
 /// The Python version of that release, for which the AWS CLI is downloaded. Debian's own CLI does not support endpoints in
 /// the environment.
 const PYTHON: &str = "3.11";
-const PACKAGES: &str = "ca-certificates,curl,dbus,iproute2,iputils-ping,jq,openjdk-17-jre-headless,openssh-server,procps,\
-                        python3,systemd,systemd-resolved,systemd-sysv";
 
 /// Units that would change the surrounding machine, wait for hardware, or are not needed on a stage.
 const NOT_HERE: &[&str] = &[
@@ -55,7 +57,8 @@ pub(crate) fn files() -> Result<PathBuf, Failure> {
     let requirements = fs::read_to_string(root().join("tests/conformance/requirements.txt"))?;
     let cli = requirements.lines().find(|line| line.starts_with("awscli==")).ok_or("no version of the AWS CLI")?;
     let mut recipe = DefaultHasher::new();
-    (RELEASE, PYTHON, PACKAGES, NOT_HERE, AWS, cli).hash(&mut recipe);
+    let packages = packages::debian(Hosts::Kernel);
+    (RELEASE, PYTHON, packages.as_str(), NOT_HERE, AWS, cli).hash(&mut recipe);
     let folder = target_folder().join("kernel");
     let done = folder.join(format!("debian-{:016x}", recipe.finish()));
     if done.exists() {
@@ -70,7 +73,7 @@ pub(crate) fn files() -> Result<PathBuf, Failure> {
     fs::create_dir_all(&folder)?;
     let log = folder.join("debootstrap.log");
     let mut debootstrap = Command::new("debootstrap");
-    debootstrap.args(["--variant=minbase", "--include", PACKAGES, RELEASE]).arg(&draft);
+    debootstrap.args(["--variant=minbase", "--include", &packages, RELEASE]).arg(&draft);
     run(debootstrap.stdout(create(&log)?)).map_err(|error| format!("{error}\nhelp: its log is `{}`", log.display()))?;
     install_aws_cli(cli, &folder, &draft)?;
     for unit in NOT_HERE {
