@@ -173,7 +173,10 @@ impl World {
         self.wait(ec2.attach_internet_gateway().internet_gateway_id(&gateway).vpc_id(&vpc).send());
         let subnet = |range: &str, zone: &str| {
             let call = ec2.create_subnet().vpc_id(&vpc).cidr_block(range).availability_zone(zone);
-            self.wait(call.send()).subnet.unwrap().subnet_id.unwrap()
+            let id = self.wait(call.send()).subnet.unwrap().subnet_id.unwrap();
+            let gives = AttributeBooleanValue::builder().value(true).build();
+            self.wait(ec2.modify_subnet_attribute().subnet_id(&id).map_public_ip_on_launch(gives).send());
+            id
         };
         let routed = |subnet: &str| {
             let table = self.wait(ec2.create_route_table().vpc_id(&vpc).send()).route_table.unwrap();

@@ -207,6 +207,7 @@ fn answer(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "CreateNatGateway" => nat_gateway::create(cloud, call),
         "DeleteNatGateway" => nat_gateway::delete(cloud, call),
         "DescribeVpcAttribute" => vpc_attribute::describe(cloud, call),
+        "ModifySubnetAttribute" => network::modify_subnet_attribute(cloud, call),
         "ModifyVpcAttribute" => vpc_attribute::modify(cloud, call),
         "DescribeNetworkAcls" => network_acl::describe(cloud, call),
         "CreateSecurityGroup" => security_group::create(cloud, call),

@@ -57,6 +57,9 @@ pub(super) struct Subnet {
     /// Its range of IPv6 addresses, if it has one.
     #[serde(default)]
     pub ipv6: Option<Ipv6Net>,
+    /// Whether instances get a public address; `None` is the default, by which those of the default VPC do.
+    #[serde(default)]
+    pub gives_public_address: Option<bool>,
     pub is_default: bool,
     pub tags: Tags,
 }

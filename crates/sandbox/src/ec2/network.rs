@@ -248,7 +248,7 @@ fn write_subnet(xml: &mut Xml, cloud: &Cloud, id: &str, subnet: &Subnet, used: u
         .text("availabilityZone", &subnet.zone)
         .text("availabilityZoneId", region::zone_id(&subnet.zone))
         .plain("defaultForAz", subnet.is_default)
-        .plain("mapPublicIpOnLaunch", subnet.is_default)
+        .plain("mapPublicIpOnLaunch", subnet.gives_public_address.unwrap_or(subnet.is_default))
         .plain("mapCustomerOwnedIpOnLaunch", false)
         .plain("assignIpv6AddressOnCreation", false)
         .plain("enableDns64", false)
@@ -259,6 +259,17 @@ fn write_subnet(xml: &mut Xml, cloud: &Cloud, id: &str, subnet: &Subnet, used: u
                 .plain("enableResourceNameDnsAAAARecord", false);
         });
     tag::write(xml, &subnet.tags);
+}
+
+/// Of the attributes that EC2 can change, this one is served: whether instances get a public address.
+pub(super) fn modify_subnet_attribute(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let subnet = find_mut(&mut cloud.ec2.subnets, &call.region, params.require("SubnetId")?)?;
+    let Some(value) = params.bool("MapPublicIpOnLaunch.Value")? else {
+        return Err(Fault::new("InvalidParameterCombination", "No attributes specified."));
+    };
+    subnet.gives_public_address = Some(value);
+    Ok(done(call))
 }
 
 pub(super) fn create_subnet(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
@@ -290,6 +301,7 @@ pub(super) fn create_subnet(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fau
         zone,
         cidr,
         ipv6,
+        gives_public_address: None,
         is_default: false,
         tags: tag::of_created::<Subnet>(&params)?,
     };

@@ -74,6 +74,7 @@ pub(crate) const PERMISSIONS: &[Row] = &[
     ("DeleteInternetGateway", &[("ec2:DeleteInternetGateway", |s| s.each("internet-gateway", &["InternetGatewayId"]))]),
     ("DeleteNatGateway", &[("ec2:DeleteNatGateway", |s| s.each("natgateway", &["NatGatewayId"]))]),
     ("DescribeVpcAttribute", &[("ec2:DescribeVpcAttribute", |s| s.each("vpc", &["VpcId"]))]),
+    ("ModifySubnetAttribute", &[("ec2:ModifySubnetAttribute", |s| s.each("subnet", &["SubnetId"]))]),
     ("ModifyVpcAttribute", &[("ec2:ModifyVpcAttribute", |s| s.each("vpc", &["VpcId"]))]),
     ("GetConsoleOutput", &[("ec2:GetConsoleOutput", |s| s.each("instance", &["InstanceId"]))]),
     (

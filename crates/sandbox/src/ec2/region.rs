@@ -94,6 +94,7 @@ pub fn seed(cloud: &mut Cloud, region: &str) {
             zone: zone.clone(),
             cidr,
             ipv6: None,
+            gives_public_address: None,
             is_default: true,
             tags: Tags::new(),
         };
