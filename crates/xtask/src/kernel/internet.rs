@@ -165,6 +165,8 @@ fn ipv6_prefixes() -> Result<(), Failure> {
                 ipnet::Ipv6Net::new(first.into(), 80).ok()
             });
             interface.ipv6_prefixes.extend(prefix);
+            // EC2 gives an interface a prefix or addresses.
+            interface.ipv6_addresses.clear();
         }
     })?;
     let _service = start(&stage, "1")?;
