@@ -172,7 +172,7 @@ def test_user_data_contains_the_promised_capacity(reference, heavy, hosts):
         return json.loads(text[text.index("\n{\n") : text.index("\n}\nEND\n") + 2])
 
     of_heavy, of_probe = config(heavy[0]), config(hosts["instance.probe[0]"])
-    assert (of_heavy["format"], of_heavy["pool"], of_probe["pool"]) == (3, "heavy", "probe")
+    assert (of_heavy["format"], of_heavy["pool"], of_probe["pool"]) == (2, "heavy", "probe")
     assert of_heavy["connections"]["per_destination"] == 7 * 30 * 64_511
     assert of_probe["connections"]["per_destination"] == 4 * 15 * 64_511
     assert of_probe["connections"]["total"] < of_probe["connections"]["per_destination"], "limited by EC2"

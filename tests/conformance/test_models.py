@@ -83,7 +83,7 @@ def test_every_call_of_a_whole_life_is_as_the_models_have_it(fresh):
     for edits in (
         [("log_retention_days: 30", "log_retention_days: 7"), ("team: performance", "team: another")],
         [("volume_gib: 100", "volume_gib: 120"), ("count: 4", "count: 3"), ("metrics_from: [10.30.0.0/16]", "metrics_from: []")],
-        [("public_ip: true\n    interfaces", "interfaces"), ("public_ip: true", "public_ip: false\n  cpu: 2048\n  memory: 4096")],
+        [("public_ip: true\n    interfaces", "interfaces"), ("public_ip: true\n", "public_ip: false\n  cpu: 2048\n  memory: 4096\n")],
         [],
     ):
         changed = stack

@@ -91,6 +91,7 @@ memory-that-fargate-does-not-have
 missing-template
 mistake-inside-an-environment
 more-interfaces-than-any-type-has
+more-public-addresses-than-addresses
 more-subnets-than-a-group-has-rules
 more-subnets-than-a-service-takes
 moved-in-a-circle
@@ -101,6 +102,7 @@ moved-two-pools-to-one
 no-environments
 number-with-a-leading-zero
 pool-in-two-locations
+public-addresses-without-public-ip
 public-key-cut-short
 range-with-bits-behind-its-prefix
 region-of-an-isolated-partition
@@ -111,8 +113,8 @@ secret-that-none-can-be
 secret-with-a-stage-and-a-version
 secret-with-half-a-part
 several-public-keys
-stack-name-that-s3-keeps-with-a-hyphen
 stack-name-that-s3-keeps
+stack-name-that-s3-keeps-with-a-hyphen
 stack-name-that-security-groups-cannot-have
 stack-name-too-long-with-its-environment
 state-in-an-arn
