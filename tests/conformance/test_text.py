@@ -113,8 +113,8 @@ secret-that-none-can-be
 secret-with-a-stage-and-a-version
 secret-with-half-a-part
 several-public-keys
-stack-name-that-s3-keeps
 stack-name-that-s3-keeps-with-a-hyphen
+stack-name-that-s3-keeps
 stack-name-that-security-groups-cannot-have
 stack-name-too-long-with-its-environment
 state-in-an-arn
