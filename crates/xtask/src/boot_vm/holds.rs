@@ -140,7 +140,7 @@ impl Guest<'_> {
     }
 
     fn metrics(&self) -> Result<(), Failure> {
-        let (status, body) = self.vpc.get(self.config.metrics_port, "/metrics")?;
+        let (status, body) = self.vpc.get(self.config.metrics_port, "/metrics?per=address")?;
         ensure!(status == 200, "/metrics says {status}: {body}");
         for address in self.vpc.addresses() {
             ensure!(body.contains(&format!("\"{address}\"")), "/metrics does not know {address}: {body}");
