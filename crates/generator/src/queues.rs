@@ -1,7 +1,9 @@
 //! The receive queues of interfaces, and the processors that handle their packets.
 //!
-//! An interface interrupts one processor for each queue. Where a host has more processors than an interface has queues, the
-//! others help only with receive packet steering (Linux, `Documentation/networking/scaling.rst`).
+//! An interface interrupts one processor for each queue. Where there are more processors than queues, the others help only
+//! with receive packet steering (Linux, `Documentation/networking/scaling.rst`). Amazon's guide for its driver advises it there,
+//! on the processors of the adapter's NUMA node ("ENA Linux Driver Best Practices and Performance Optimization Guide", read
+//! November 2026).
 
 use std::{
     fs::{self, OpenOptions},
@@ -11,9 +13,10 @@ use std::{
 
 use crate::{failure::FileError, layout::Layout};
 
+/// All processors of the host.
 const PROCESSORS: &str = "/sys/devices/system/cpu/online";
 
-/// A queue whose packets not all processors handle, although the interface has fewer queues than the host has processors.
+/// A queue whose packets not all processors near its adapter handle, although they are more than the interface has queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unsteered {
     pub(crate) interface: String,
@@ -25,11 +28,9 @@ pub(crate) struct Unsteered {
 
 /// The queues to change. Where `/sys` does not show an interface, as in some containers, it has none.
 pub(crate) fn unsteered(layout: &Layout) -> Result<Vec<Unsteered>, FileError> {
-    let Some(processors) = fs::read_to_string(PROCESSORS).ok().and_then(|text| listed(&text)) else {
-        return Ok(Vec::new());
-    };
     let mut unsteered = Vec::new();
     for interface in &layout.interfaces {
+        let Some(processors) = near(&interface.name) else { continue };
         let paths = files(&interface.name);
         // One processor for each queue is what the interface does itself.
         if paths.len() >= processors.len() {
@@ -44,6 +45,14 @@ pub(crate) fn unsteered(layout: &Layout) -> Result<Vec<Unsteered>, FileError> {
         }
     }
     Ok(unsteered)
+}
+
+/// The processors of the adapter's NUMA node; all where it has none, as in most machines and for interfaces without hardware.
+fn near(interface: &str) -> Option<Vec<usize>> {
+    let node = fs::read_to_string(format!("/sys/class/net/{interface}/device/numa_node")).ok();
+    let node = node.and_then(|text| text.trim().parse::<u32>().ok());
+    let of_node = node.and_then(|node| fs::read_to_string(format!("/sys/devices/system/node/node{node}/cpulist")).ok());
+    listed(&of_node.or_else(|| fs::read_to_string(PROCESSORS).ok())?)
 }
 
 /// How many receive queues the interface has.

@@ -117,7 +117,11 @@ pub(super) fn judge(config: &Config, rules: &Rules, spreading: &Spreading) -> Ch
         _ if !gateway => Check::ok(NAME, said),
         0 => {
             let message = format!("{said}, and no address reaches the internet: none has a public address");
-            Check::warning(NAME, message, "apply the stack: it associates the Elastic IPs of `public_addresses`")
+            Check::warning(
+                NAME,
+                message,
+                "set `public_addresses` for the pool, and apply the stack: it associates the Elastic IPs",
+            )
         }
         public => Check::ok(NAME, format!("{said}, and those to the internet over {public}")),
     }

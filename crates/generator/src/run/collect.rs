@@ -27,7 +27,7 @@ use crate::{
     check::{Ena, limits},
     layout::{Interface, Layout},
     local_ports::LocalPorts,
-    spread::{Left, Options, Source, Spreader},
+    spread::{Options, Source, Spreader},
 };
 
 /// A value is used for this many times as long as it took to get.
@@ -173,7 +173,7 @@ impl Cache {
         });
         // The time of the text begins here: sockets and processes have their own.
         let begun = Instant::now();
-        let (spread, left, without_port) = spread(&shared.config);
+        let (spread, spread_counters) = spread(&shared.config);
         let snapshot = Snapshot {
             health: shared.health(),
             metadata_age: shared.metadata_age(),
@@ -183,8 +183,7 @@ impl Cache {
             sockets_age,
             ports: limits.ports.range,
             spread,
-            left,
-            without_port,
+            spread_counters,
             ena: shared.layout().map(|layout| Ena::look(&layout)).unwrap_or_default(),
             conntrack: limits.conntrack,
             open_files: limits.open_files,
@@ -211,13 +210,13 @@ fn interfaces(layout: &Layout) -> BTreeMap<IpAddr, String> {
     layout.interfaces.iter().flat_map(of).collect()
 }
 
-/// The counters of the spread program, if there is one: of the sources, and of the sockets that it left alone.
-fn spread(config: &Config) -> (Vec<Source>, Vec<(Left, u64)>, Option<u64>) {
+/// The counters of the spread program, if there is one: of the sources, and the others.
+fn spread(config: &Config) -> (Vec<Source>, Option<[u64; 4]>) {
     if config.spread.mode != Mode::Kernel {
         return Default::default();
     }
     let counters = Spreader::open(Path::new(Options::PINS))
-        .and_then(|spreader| Ok((spreader.sources()?, spreader.left()?.to_vec(), Some(spreader.without_port()?))));
+        .and_then(|spreader| Ok((spreader.sources()?, Some(spreader.counters()?))));
     counters.unwrap_or_default()
 }
 

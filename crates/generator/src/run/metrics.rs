@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     check::{Ena, limits::Conntrack},
-    spread::{Left, Source},
+    spread::{Counter, Source},
 };
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -70,8 +70,7 @@ pub(super) struct Snapshot {
     pub(super) sockets_age: Duration,
     pub(super) ports: Option<Ports>,
     pub(super) spread: Vec<Source>,
-    pub(super) left: Vec<(Left, u64)>,
-    pub(super) without_port: Option<u64>,
+    pub(super) spread_counters: Option<[u64; 4]>,
     pub(super) ena: Vec<Ena>,
     pub(super) conntrack: Option<Conntrack>,
     pub(super) open_files: Option<(u64, u64)>,
@@ -300,14 +299,18 @@ impl Snapshot {
             "spread_left",
             "Sockets of the SSH user that kept the source that they had when they were connected.",
             None,
-            self.left.iter().map(|(why, count)| ([("reason", why.as_str())], *count)),
+            Counter::LEFT.into_iter().filter_map(|(counter, why)| Some(([("reason", why)], self.counted(counter)?))),
         )?;
         families.counter(
             "spread_without_port",
             "Connections that got a source address and no local port: the kernel searched one in vain.",
             None,
-            self.without_port,
+            self.counted(Counter::WithoutPort),
         )
+    }
+
+    fn counted(&self, counter: Counter) -> Option<u64> {
+        self.spread_counters?.get(counter.place()).copied()
     }
 
     /// Joins the values of addresses by what the client asked for. An address that no interface has any more is left out.

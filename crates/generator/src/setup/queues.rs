@@ -1,5 +1,5 @@
-//! Lets all processors handle received packets, where an interface has fewer queues than the host has processors. It affects
-//! packets in flight in no way, and so is safe under load.
+//! Lets all processors near an adapter handle received packets, where they are more than it has queues. Unlike a change of
+//! rings or queues, it interrupts no traffic.
 
 use super::{journal::Journal, outcome::Outcome};
 use crate::{

@@ -50,8 +50,8 @@ pub(super) enum Map {
     Pending,
     /// By thread, the cookie of the socket that it connected last.
     Last,
-    /// By [`Left`], how many sockets kept the source that they had; and at [`Left::WITHOUT_PORT`] how many got no port.
-    Left,
+    /// By [`Counter`], a number since the program was first attached.
+    Counters,
 }
 
 /// The definition from which the kernel creates a map.
@@ -94,7 +94,7 @@ impl Map {
         Self::Full,
         Self::Pending,
         Self::Last,
-        Self::Left,
+        Self::Counters,
     ];
 
     /// Its name in the object file, and the name of its pin.
@@ -114,7 +114,7 @@ impl Map {
             Self::Full => "full",
             Self::Pending => "pending",
             Self::Last => "last",
-            Self::Left => "left",
+            Self::Counters => "counters",
         }
     }
 
@@ -132,7 +132,7 @@ impl Map {
             Self::Full => (HASH, 24, 32, 65_536, GROWING),
             Self::Pending => (LRU_HASH, 8, 36, 16_384, 0),
             Self::Last => (LRU_HASH, 8, 8, 16_384, 0),
-            Self::Left => (ARRAY, 4, 8, 4, 0),
+            Self::Counters => (ARRAY, 4, 8, 4, 0),
         };
         Definition { kind, key_bytes, value_bytes, entries, flags }
     }
@@ -233,28 +233,29 @@ impl Group {
     }
 }
 
-/// Why a socket of the SSH user keeps the source that it had.
+/// What the programs count besides the connections of each source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Left {
-    /// It is not of TCP.
+pub(crate) enum Counter {
+    /// Sockets of the SSH user that kept their source, because they are not of TCP.
     NotTcp = 0,
-    /// The client bound it.
+    /// The same, because the client bound them.
     Bound = 1,
-    /// Its destination is an exception.
+    /// The same, because their destination is an exception.
     Excepted = 2,
+    /// Connections that got a source and no port.
+    WithoutPort = 3,
 }
 
-impl Left {
-    pub(crate) const ALL: [Self; 3] = [Self::NotTcp, Self::Bound, Self::Excepted];
-    /// Behind them, how many connections got a source and no port.
-    pub(crate) const WITHOUT_PORT: u32 = 3;
+impl Counter {
+    pub(super) const ALL: [Self; 4] = [Self::NotTcp, Self::Bound, Self::Excepted, Self::WithoutPort];
 
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotTcp => "not_tcp",
-            Self::Bound => "bound",
-            Self::Excepted => "excepted",
-        }
+    /// Why sockets kept their source.
+    pub(crate) const LEFT: [(Self, &str); 3] =
+        [(Self::NotTcp, "not_tcp"), (Self::Bound, "bound"), (Self::Excepted, "excepted")];
+
+    /// Its place in [`Map::Counters`].
+    pub(crate) const fn place(self) -> usize {
+        self as usize
     }
 }
 

@@ -35,7 +35,7 @@ use trunnion_host::{Config, Except, Mode};
 
 pub(crate) use self::{
     error::SpreadError,
-    maps::Left,
+    maps::Counter,
     rules::Rules,
     simulation::Simulation,
     spreader::{Options, Source, Spreader},

@@ -19,7 +19,7 @@ use netlink_packet_sock_diag::inet::StateFlags;
 
 use super::{
     error::SpreadError,
-    maps::{Group, Key, Left, LiveKey, MOST_SOURCES, Map, Settings, address, key, live_key},
+    maps::{Counter, Group, Key, LiveKey, MOST_SOURCES, Map, Settings, address, key, live_key},
     object_file::object_file,
     place::{Pins, open_cgroup, root_cgroup},
     program::Hook,
@@ -245,21 +245,15 @@ impl Spreader {
         Ok(sources)
     }
 
-    /// How many sockets of the SSH user kept the source that they had, since the program was first attached.
-    pub(crate) fn left(&self) -> Result<[(Left, u64); 3], SpreadError> {
+    /// The counters since the program was first attached, by [`Counter::place`].
+    pub(crate) fn counters(&self) -> Result<[u64; 4], SpreadError> {
         let maps = self.maps()?;
-        let mut left = Left::ALL.map(|why| (why, 0));
-        for (why, count) in &mut left {
-            let read = maps.left.get(&(*why as u32), 0);
-            *count = read.map_err(|error| SpreadError::map("read how many sockets were left alone", error))?;
+        let mut counters = [0; 4];
+        for (value, counter) in counters.iter_mut().zip(Counter::ALL) {
+            let read = maps.counters.get(&(counter as u32), 0);
+            *value = read.map_err(|error| SpreadError::map("read the counters", error))?;
         }
-        Ok(left)
-    }
-
-    /// How many connections got a source and no port, since the program was first attached: the kernel searched in vain.
-    pub(crate) fn without_port(&self) -> Result<u64, SpreadError> {
-        let failed = |error| SpreadError::map("read how many connections had no port", error);
-        self.maps()?.left.get(&Left::WITHOUT_PORT, 0).map_err(failed)
+        Ok(counters)
     }
 
     /// Detaches the program and removes its data, and what an earlier, killed detach left. When this returns, connections are
@@ -305,7 +299,7 @@ impl Spreader {
             public_slots: typed(&pins, Group::Public.slots())?,
             full: typed(&pins, Map::Full)?,
             live: typed(&pins, Map::Live)?,
-            left: typed(&pins, Map::Left)?,
+            counters: typed(&pins, Map::Counters)?,
             _pins: pins,
         })
     }
@@ -322,7 +316,7 @@ struct Maps {
     public_slots: HashMap<MapData, Key, u32>,
     full: HashMap<MapData, [u8; 24], [u64; 4]>,
     live: HashMap<MapData, LiveKey, u64>,
-    left: Array<MapData, u64>,
+    counters: Array<MapData, u64>,
     /// The lock.
     _pins: Pins,
 }

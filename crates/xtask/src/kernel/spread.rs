@@ -554,12 +554,12 @@ fn spread_continues_after_its_binary_ends() -> Result<(), Failure> {
         pinned.split_whitespace().eq([
             "connect4",
             "connect6",
+            "counters",
             "counts",
             "destinations",
             "draining",
             "full",
             "last",
-            "left",
             "live",
             "pending",
             "public_slots",

@@ -37,7 +37,7 @@ use super::{
             Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10},
             Size::{Double, Half, Word},
         },
-        maps::{Group, Left, MOST_SOURCES, Map, Marks, Settings, Treatment, Turn, WORDS},
+        maps::{Counter, Group, MOST_SOURCES, Map, Marks, Settings, Treatment, Turn, WORDS},
     },
     frame::{
         MAPPED, UNLESS_THERE, delete, join_destination, look_up, look_up_live, look_up_slot, look_up_treatment,
@@ -99,7 +99,7 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     // R6: the context.
     code.copy(R6, R1);
     only_ours(code, leave);
-    let [not_tcp, bound, excepted] = Left::ALL.map(|_| code.label());
+    let [not_tcp, bound, excepted] = Counter::LEFT.map(|_| code.label());
     only_tcp(code, not_tcp);
     only_unbound(code, family, bound);
     // R9: the family of the destination, 0 for IPv4, 1 for IPv6.
@@ -144,9 +144,9 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     code.call(Helper::SetRetval);
     code.set(R0, 0);
     code.exit();
-    for (label, why) in [not_tcp, bound, excepted].into_iter().zip(Left::ALL) {
+    for (label, (counter, _)) in [not_tcp, bound, excepted].into_iter().zip(Counter::LEFT) {
         code.place(label);
-        count_left(code, why as u32);
+        count(code, counter);
         code.jump(normal);
     }
     code.place(normal);
@@ -155,11 +155,11 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     code.exit();
 }
 
-/// Counts one more in [`Map::Left`].
-fn count_left(code: &mut Assembler, what: u32) {
+/// Counts one more in [`Map::Counters`].
+fn count(code: &mut Assembler, counter: Counter) {
     let behind = code.label();
-    code.store_value(Word, R10, stack::NUMBER, what.cast_signed());
-    look_up(code, Map::Left, stack::NUMBER);
+    code.store_value(Word, R10, stack::NUMBER, counter as i32);
+    look_up(code, Map::Counters, stack::NUMBER);
     code.jump_if(R0, 0, behind);
     code.set(R1, 1);
     code.add_in_memory(R0, 0, R1);
@@ -311,7 +311,7 @@ fn learn(code: &mut Assembler) {
     code.jump_if_at_least_register(R1, R2, is_last);
     code.jump(nothing);
     code.place(is_last);
-    count_left(code, Left::WITHOUT_PORT);
+    count(code, Counter::WithoutPort);
     // The slot and the marks are those of its destination, which may be another one.
     for (size, offset) in [(Double, 0), (Double, 8), (Word, 16)] {
         code.load(size, R1, R10, stack::DESTINATION + offset);
