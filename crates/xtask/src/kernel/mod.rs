@@ -10,6 +10,7 @@ pub(crate) mod imds;
 mod internet;
 mod login;
 mod metadata;
+mod metrics;
 pub(crate) mod namespace;
 mod proof;
 mod queues;

@@ -17,9 +17,9 @@ use super::{
     command::Service,
     ensure,
     imds::Fault,
+    metrics::{self, Metrics},
     setup::with_services,
     stage::{Stage, StageOptions, target_ipv4},
-    target::Server,
 };
 use crate::Failure;
 
@@ -38,7 +38,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("run_is_small_with_400_addresses", run_is_small_with_400_addresses),
 ];
 
-const PORT: u16 = Config::METRICS_PORT;
+pub(super) const PORT: u16 = Config::METRICS_PORT;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The most memory the service may take, in KiB.
 const MOST_MEMORY: u64 = 22_000;
@@ -48,23 +48,6 @@ const HOLD: &str = "import socket, sys, time
 held = [socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) for _ in range(int(sys.argv[3]))]
 print('ready', flush=True)
 time.sleep(600)";
-
-/// A socket of TCP that it binds itself, two of UDP, and three to this host.
-const LEFT_ALONE: &str = "import socket, sys
-bound = socket.socket()
-bound.bind(('0.0.0.0', 0))
-bound.connect((sys.argv[1], 7000))
-for _ in range(2):
-    socket.socket(type=socket.SOCK_DGRAM).connect((sys.argv[1], 7000))
-listener = socket.create_server(('127.0.0.1', 0))
-for _ in range(3):
-    socket.create_connection(listener.getsockname())";
-
-/// The parser of the Prometheus project, as Debian packages it in python3-prometheus-client.
-const PARSE: &str = "import json, sys
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
-families = text_string_to_metric_families(sys.stdin.read())
-print(json.dumps([[sample.name, sample.labels, sample.value] for family in families for sample in family.samples]))";
 
 /// A host with three interfaces in two subnets, three addresses each, and a listener on the SSH port.
 fn stage() -> Result<(Stage, Service), Failure> {
@@ -96,45 +79,6 @@ fn health(stage: &Stage, status: u16, says: &str) -> Result<serde_json::Value, F
     let (found, body) = stage.get(PORT, "/health")?;
     ensure!(found == status && body.contains(says), "/health said {found}, not {status} with `{says}`: {body}");
     Ok(serde_json::from_str(&body)?)
-}
-
-/// The samples of `/metrics`, by name and labels.
-struct Metrics(BTreeMap<(String, BTreeMap<String, String>), f64>);
-
-impl Metrics {
-    fn new(stage: &Stage) -> Result<Self, Failure> {
-        Self::at(stage, "/metrics")
-    }
-
-    fn per_address(stage: &Stage) -> Result<Self, Failure> {
-        Self::at(stage, "/metrics?per=address")
-    }
-
-    fn at(stage: &Stage, path: &str) -> Result<Self, Failure> {
-        let (status, body) = stage.get(PORT, path)?;
-        ensure!(status == 200, "/metrics said {status}: {body}");
-        let parsed = stage.host_namespace().run_with(&["python3", "-c", PARSE], &body)?.succeeded()?;
-        let samples: Vec<(String, BTreeMap<String, String>, f64)> = serde_json::from_str(&parsed.stdout)?;
-        Ok(Self(samples.into_iter().map(|(name, labels, value)| ((name, labels), value)).collect()))
-    }
-
-    /// The samples with this name and at least these labels.
-    fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
-        let matches = |found: &BTreeMap<String, String>| {
-            labels.iter().all(|(key, value)| found.get(*key).is_some_and(|found| found == value))
-        };
-        self.0.iter().filter(|((found, with), _)| found == name && matches(with)).map(|(_, value)| *value).collect()
-    }
-
-    fn is(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<&Self, Failure> {
-        let found = self.all(name, labels);
-        ensure!(found.len() == 1 && (found[0] - value).abs() < 1e-6, "{name} {labels:?} is {found:?}, not {value}");
-        Ok(self)
-    }
-
-    fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.all(name, labels).iter().sum()
-    }
 }
 
 fn is(found: f64, wanted: f64, what: &str) -> Result<(), Failure> {
@@ -180,34 +124,6 @@ pub(super) fn hold(stage: &Stage, to: SocketAddr, count: usize) -> Result<Servic
     })?;
     ensure!(service.is_running()?, "the connections are gone");
     Ok(service)
-}
-
-/// Ninety connections to the server stand, and 45 others were closed.
-fn metrics_are_joined_by_interface(stage: &Stage, server: &Server) -> Result<(), Failure> {
-    // By default the addresses of an interface are joined.
-    let joined = Metrics::new(stage)?;
-    ensure!(joined.all("trunnion_connections", &[]).len() == 9, "not three states of three interfaces");
-    for interface in ["ens6", "ens7"] {
-        let of = [("interface", interface)];
-        joined
-            .is("trunnion_connections", &[("interface", interface), ("state", "established")], 30.0)?
-            .is("trunnion_spread_connections_total", &of, 45.0)?
-            .is("trunnion_spread_draining", &of, 0.0)?
-            .is("trunnion_ports_used_busiest_destination", &of, 10.0)?;
-    }
-    let (status, body) = stage.get(PORT, "/metrics?per=subnet")?;
-    ensure!(status == 400 && body.contains("`interface` or `address`"), "{status}: {body}");
-    // Sockets that the programs leave alone.
-    let left = |reason: &str| joined.sum("trunnion_spread_left_total", &[("reason", reason)]);
-    let before = [left("bound"), left("not_tcp"), left("excepted")];
-    stage.as_user("gatling", &["python3", "-c", LEFT_ALONE, &server.address().ip().to_string()])?.succeeded()?;
-    eventually(|| {
-        let metrics = Metrics::new(stage)?;
-        for ((reason, before), more) in ["bound", "not_tcp", "excepted"].into_iter().zip(before).zip([1.0, 2.0, 3.0]) {
-            metrics.is("trunnion_spread_left_total", &[("reason", reason)], before + more)?;
-        }
-        Ok(())
-    })
 }
 
 /// Listens on ten ports of the range, on all addresses.
@@ -295,7 +211,7 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
         .is("trunnion_capacity_connections", &[("scope", "destination")], 900.0)?
         .is("trunnion_gatling_running", &[], 0.0)?
         .is("trunnion_generator_info", &[("pool", "stage"), ("spread", "kernel")], 1.0)?;
-    metrics_are_joined_by_interface(&stage, &server)?;
+    metrics::are_joined_by_interface(&stage, &server)?;
     for name in [
         "trunnion_cpu_seconds_total",
         "trunnion_process_cpu_seconds_total",
