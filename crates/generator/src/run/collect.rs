@@ -263,6 +263,23 @@ fn page_size() -> u64 {
 mod tests {
     use super::*;
 
+    /// The clock goes on as soon as nothing else can.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_gets_the_last_count_while_a_new_one_takes_long() {
+        let config = r#"{"format":2,"stack":"s","pool":"p","instance_type":"c7i.xlarge","java":21,"interfaces":1,"addresses":1,
+            "tracking":"tracked","ports":{"first":1024,"last":65535},"connections":{"per_destination":1,"total":1},
+            "descriptors":1,"spread":{"mode":"off","except":[]},"metrics_port":9464,"executable_dir":"/",
+            "ssh":{"user":"nobody","authorized_keys":[]}}"#;
+        let shared = Arc::new(Shared::new(Config::parse(config).unwrap(), Duration::from_secs(60)));
+        let collector = Collector::new(shared);
+        let counts = Arc::new(BTreeMap::from([(IpAddr::from([10, 0, 0, 1]), Counts::default())]));
+        let long_ago = Instant::now();
+        collector.known_sockets().set(Arc::clone(&counts), long_ago, long_ago);
+        let never_ends = collector.counting.lock().await;
+        assert_eq!(collector.sockets().await.0, Some(counts));
+        drop(never_ends);
+    }
+
     #[test]
     fn a_value_is_used_in_proportion_to_its_cost() {
         let begun = Instant::now();
