@@ -270,7 +270,7 @@ mod tests {
             "tracking":"tracked","ports":{"first":1024,"last":65535},"connections":{"per_destination":1,"total":1},
             "descriptors":1,"spread":{"mode":"off","except":[]},"metrics_port":9464,"executable_dir":"/",
             "ssh":{"user":"nobody","authorized_keys":[]}}"#;
-        let shared = Arc::new(Shared::new(Config::parse(config).unwrap(), Duration::from_secs(60)));
+        let shared = Arc::new(Shared::new(Config::parse(config).unwrap(), Duration::from_mins(1)));
         let collector = Collector::new(shared);
         let counts = Arc::new(BTreeMap::from([(IpAddr::from([10, 0, 0, 1]), Counts::default())]));
         let long_ago = Instant::now();
