@@ -270,7 +270,11 @@ struct Cost {
 impl Bench {
     fn new() -> Result<Self, Failure> {
         let stage = Stage::new(StageOptions { targets: 1, ..StageOptions::one_subnet(1, ADDRESSES) })?;
-        let mut script = String::from("sysctl -q -w net.ipv4.ip_local_port_range='1024 65535'\n");
+        // As on a host, the port on which the service will listen is left free.
+        let mut script = format!(
+            "sysctl -q -w net.ipv4.ip_local_port_range='1024 65535' net.ipv4.ip_local_reserved_ports={}\n",
+            Config::METRICS_PORT
+        );
         let addresses = stage.addresses();
         for address in addresses.iter().skip(1) {
             writeln!(script, "ip addr add {address}/32 dev ens5")?;

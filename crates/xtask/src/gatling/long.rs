@@ -76,6 +76,10 @@ pub(super) fn measure(files: &Path, aim: &Aim) -> Result<(), Failure> {
 /// One JVM that holds users.
 struct Held {
     users: u64,
+    /// How many were opened, those included that were closed again.
+    opened: u64,
+    /// What Gatling says of those.
+    complaint: String,
     /// Why it does not hold more.
     end: String,
     time: Duration,
@@ -101,7 +105,7 @@ fn hold(rig: &mut Rig, aim: &Aim) -> Result<Held, Failure> {
     let mut running = rig.start(&load)?;
     let longest = Duration::from_secs(2 * load.ramp + 120);
     let (mut begin, mut shown) = (None, Instant::now());
-    let (end, counts) = loop {
+    let (end, counts, said) = loop {
         rig::interrupted()?;
         let (said, complained) = running.gatling.said()?;
         ensure!(running.gatling.is_running()?, "Gatling ended: {said}\n{complained}");
@@ -116,13 +120,13 @@ fn hold(rig: &mut Rig, aim: &Aim) -> Result<Held, Failure> {
         }
         let time = begin.map(|begin| begin.elapsed()).unwrap_or_default();
         if counts.websockets >= aim.users {
-            break ("the aim".to_owned(), counts);
+            break ("the aim".to_owned(), counts, said);
         }
         if free_bytes()? < LEAST_FREE_BYTES {
-            break ("memory runs out".to_owned(), counts);
+            break ("memory runs out".to_owned(), counts, said);
         }
         if time > longest {
-            break (rig::complaint(&said).to_owned(), counts);
+            break (rig::complaint(&said).to_owned(), counts, said);
         }
         thread::sleep(Duration::from_millis(500));
     };
@@ -135,8 +139,9 @@ fn hold(rig: &mut Rig, aim: &Aim) -> Result<Held, Failure> {
     eprintln!("  {} users in {}: {end}; collecting Gatling's garbage …", thousands_of(users), seconds(time));
     let live = live(rig, &running)?;
     let after = rig.counted(&running)?.open();
-    ensure!(after == users || end != "the aim", "only {after} of {users} users stayed");
-    Ok(Held { users, end, time, shown: of_each, rss, live, kernel, cpu })
+    ensure!(after >= users || end != "the aim", "only {after} of {users} users stayed");
+    let (opened, complaint) = (counts.websockets, rig::complaint(&said).to_owned());
+    Ok(Held { users, opened, complaint, end, time, shown: of_each, rss, live, kernel, cpu })
 }
 
 impl Held {
@@ -150,6 +155,14 @@ impl Held {
         };
         println!("| idle WebSocket users of one JVM to one address and port | |\n|---|---|");
         println!("| held | {} (ended by: {}) |", thousands_of(self.users), self.end);
+        if self.opened > self.users {
+            println!(
+                "| closed again meanwhile | {} of {}: {} |",
+                thousands_of(self.opened - self.users),
+                thousands_of(self.opened),
+                self.complaint
+            );
+        }
         println!("| opened in | {} |", seconds(self.time));
         println!("| evenness at the target | {} |", self.shown);
         println!("| resident memory of a user | {} B |", of_user(self.rss));
