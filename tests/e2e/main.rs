@@ -10,6 +10,7 @@ mod connecting;
 mod doctor;
 mod documents;
 mod elastic_ips;
+mod estimates;
 mod handed_over;
 mod homes;
 mod interrupted;

@@ -44,11 +44,6 @@ const KNOWN_VARIABLES_IN_WORDS: &str = "`packages`";
 /// The longest template that is accepted, in bytes and with its comments.
 const LONGEST_TEMPLATE: u64 = 1024 * 1024;
 
-/// The limit of open files of one process that Gatling's operations page recommends.
-const DESCRIPTORS: u64 = 1_048_576;
-/// The value of `fs.nr_open` that the same page recommends.
-const MOST_DESCRIPTORS: u64 = 1_073_741_816;
-
 /// The addresses of Gatling's cloud, to which hosts and control plane connect (its documentation of private locations,
 /// read August 2026). This traffic is not load.
 const GATLING_CLOUD: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(18, 98, 64, 240), 29));
@@ -326,7 +321,7 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool, network: Option<Network>)
         ports: Ports::WIDEST,
         reserved_ports: generator.reserved_ports.clone(),
         connections,
-        descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
+        descriptors: trunnion_host::descriptors(connections.per_destination),
         spread: spread(stack, pool),
         network,
         ipv6: pool.ipv6,

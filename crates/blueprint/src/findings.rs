@@ -13,7 +13,7 @@ use crate::{
     address::{self, EXECUTION},
     boot::{IPV4, IPV6, default_route, runs_javascript},
     error::how_to_build,
-    keys,
+    estimate, keys,
     network::{control_plane_placements, pool_placements},
     quotas,
 };
@@ -61,6 +61,7 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     found.errors.extend(too_many_subnets(stack, observed));
     free_addresses(stack, desired, observed, &mut found.errors);
     quotas::check(stack, desired, observed, &mut found);
+    found.errors.extend(estimate::too_few_users(stack, observed));
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found.warnings.extend(secrets_with_keys(stack, observed));
     found.warnings.extend(binaries_that_may_not_start(stack, binaries, desired));

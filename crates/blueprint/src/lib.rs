@@ -25,6 +25,7 @@ mod boots;
 mod conf;
 mod control_plane;
 mod error;
+mod estimate;
 mod findings;
 mod hocon;
 mod hosts;
@@ -50,6 +51,7 @@ pub use crate::{
     boots::{Boots, Standing},
     conf::{control_plane_conf, with_placeholders},
     error::BlueprintError,
+    estimate::{budget, estimate, estimate_of_state, prices, workload},
     findings::{Finding, Findings, associated_later, doubts, findings, secrets_in_clear},
     moves::moves,
     network::complete,

@@ -1,6 +1,6 @@
 //! Reads the embedded table of instance types: comma-separated lines; a line that starts with `#` is a comment.
 
-use crate::{Architecture, InstanceType, UsdPerHour};
+use crate::{Architecture, InstanceType};
 
 /// Every valid line, sorted by name. The crate's tests prove that every line of the embedded file is valid.
 pub(crate) fn read(text: &'static str) -> Vec<InstanceType> {
@@ -27,9 +27,5 @@ fn line(line: &'static str) -> Option<InstanceType> {
         peak_mbps: fields.next()?.parse().ok()?,
         cards: fields.next()?.split('+').map(str::parse).collect::<Result<_, _>>().ok()?,
         ipv4_per_interface: fields.next()?.parse().ok()?,
-        on_demand: match fields.next()? {
-            "" => None,
-            price => Some(UsdPerHour::parse(price)?),
-        },
     })
 }

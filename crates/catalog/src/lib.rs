@@ -1,8 +1,8 @@
-//! Facts of EC2 instance types (interfaces per network card, addresses, vCPU, memory, bandwidth, price), AWS's
-//! partitions, and the limits of AWS services that a stack can reach.
+//! Facts of EC2 instance types (interfaces per network card, addresses, vCPU, memory, bandwidth), [list prices](prices),
+//! AWS's partitions, and the limits of AWS services that a stack can reach.
 //!
-//! The facts come from a dated file that is part of the program (`data/instance-types.csv`; its header names its
-//! sources). This crate makes no AWS calls.
+//! The facts come from dated files that are part of the program (`data/*.csv`; their headers name the sources). This
+//! crate makes no AWS calls.
 //!
 //! ```
 //! let big = trunnion_catalog::instance_type("c6in.32xlarge").unwrap();
@@ -13,20 +13,17 @@
 
 mod file;
 pub mod limits;
-mod money;
 mod partition;
+pub mod prices;
 
 use std::{cmp::Reverse, fmt, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::{
-    money::UsdPerHour,
     partition::{COMMERCIAL, PARTITIONS, Partition},
+    prices::Usd,
 };
-
-/// The region and the date of the prices; the bandwidth figures have the same date.
-pub const PRICES_AS_OF: &str = "us-east-1, 2026-07-20";
 
 /// Processor architecture, with AWS's spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,6 +55,9 @@ impl fmt::Display for Architecture {
     }
 }
 
+/// The region with the most known prices.
+const MOST_PRICES: &str = "us-east-1";
+
 /// The facts of one instance type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InstanceType {
@@ -78,8 +78,6 @@ pub struct InstanceType {
     pub cards: Vec<u32>,
     /// How many private IPv4 addresses one interface allows, the primary one included.
     pub ipv4_per_interface: u32,
-    /// On-demand price of Linux as of [`PRICES_AS_OF`]; `None` where it is not known.
-    pub on_demand: Option<UsdPerHour>,
 }
 
 impl InstanceType {
@@ -119,7 +117,7 @@ impl InstanceType {
             (
                 other.architecture != self.architecture,
                 other.baseline_mbps < self.baseline_mbps,
-                other.on_demand.is_none(),
+                prices::on_demand(other.name, MOST_PRICES).is_none(),
                 other.vcpu,
                 other.memory_mib,
                 Reverse(other.baseline_mbps),

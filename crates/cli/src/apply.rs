@@ -245,6 +245,9 @@ async fn agreed<'session>(
     } else if !how.json || !planned.plan.is_empty() {
         output.say(readable.trim_end());
     }
+    if let Some(over) = planned.over_budget() {
+        return Err(Error::OverBudget(over).into());
+    }
     if how.take_over {
         planned.agree_to_take_over();
     }

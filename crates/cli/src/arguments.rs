@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use rust_decimal::Decimal;
 
 /// The stack file of a command that names none.
 pub(crate) const DEFAULT_STACK: &str = "stack.yaml";
@@ -68,6 +69,10 @@ pub(crate) enum Command {
     Unlock(Unlock),
     /// Print a generated file: the boot script, the control plane's configuration or the policies
     Render(Render),
+    /// Find the cheapest pool that holds a number of virtual users
+    Size(Size),
+    /// List instance types with their interfaces, addresses, bandwidth and prices
+    Catalog(Catalog),
     /// Print the least IAM policy with which a command works on a stack
     Permissions(Permissions),
     /// Check, without changing anything, whether an account has what a stack needs
@@ -264,7 +269,148 @@ pub(crate) struct Show {
     pub(crate) env: Option<String>,
     #[command(flatten)]
     pub(crate) cloud: CloudArguments,
-    /// Print state and outputs, or the plan document, as JSON
+    /// Print state and outputs, or the plan document, as JSON; with --cost or --capacity, only these figures
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print what everything costs, line by line, with the source of each price
+    #[arg(long)]
+    pub(crate) cost: bool,
+    /// Print how many virtual users each pool holds, with each limit
+    #[arg(long)]
+    pub(crate) capacity: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It compares every instance type with a price in the region, and every number of hosts. The model is
+that of a plan: `trunnion show --capacity` lists its limits and assumptions. Options that are not
+given are those of the stack, if one is named, else the defaults of `workload`.")]
+#[expect(clippy::struct_excessive_bools, reason = "each one is an independent flag of the command")]
+pub(crate) struct Size {
+    /// How many virtual users the pool must hold
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) virtual_users: Option<u64>,
+    /// The AWS region, whose prices are compared
+    #[arg(long, value_name = "REGION", required_unless_present = "stack")]
+    pub(crate) region: Option<String>,
+    /// A stack file, whose `workload` and `prices` are used
+    #[arg(long, value_name = "STACK")]
+    pub(crate) stack: Option<PathBuf>,
+    /// The environment to merge in
+    #[arg(long, value_name = "NAME", requires = "stack")]
+    pub(crate) env: Option<String>,
+    /// Connections of a user
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) connections_per_user: Option<u32>,
+    /// Requests of a user a second
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) requests_per_second_per_user: Option<Decimal>,
+    /// Size of a request and its response together
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=1_073_741_824))]
+    pub(crate) bytes_per_request: Option<u32>,
+    /// Destinations (address and port) with private addresses
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) private_targets: Option<u32>,
+    /// Destinations on the internet
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) public_targets: Option<u32>,
+    /// Memory of Gatling for a user
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1_073_741_824))]
+    pub(crate) memory_per_user: Option<u32>,
+    /// What scripts need beside that, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) memory_margin_percent: Option<u32>,
+    /// At most this many hosts
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) most_hosts: u32,
+    /// Only this architecture
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<Arch>,
+    /// Only types whose name begins like this, such as `c6in`; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) family: Vec<String>,
+    /// A zone with at least one host; may be repeated, for a pool in each zone
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: Vec<String>,
+    /// Spot prices
+    #[arg(long)]
+    pub(crate) spot: bool,
+    /// The others hold the workload if one host fails
+    #[arg(long)]
+    pub(crate) one_may_fail: bool,
+    /// With connections that EC2 tracks, at most 100,000 for each host
+    #[arg(long)]
+    pub(crate) tracked: bool,
+    /// Where the default route of the hosts leads
+    #[arg(long, value_name = "GATEWAY", default_value = "other")]
+    pub(crate) network: Network,
+    /// Size of the root volume
+    #[arg(long, value_name = "GIB", default_value_t = 30, value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    pub(crate) volume_gib: u32,
+    /// How many pools to show
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    pub(crate) show: usize,
+    /// Print the pools as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Requests a second.
+fn rate(text: &str) -> Result<Decimal, String> {
+    let wanted = || "write a number from 0 to 100000 with at most 6 decimal places".to_owned();
+    let rate = Decimal::from_str_exact(text).map_err(|_| wanted())?.normalize();
+    let is_valid = rate >= Decimal::ZERO && rate <= Decimal::from(100_000) && rate.scale() <= 6;
+    if is_valid { Ok(rate) } else { Err(wanted()) }
+}
+
+/// An architecture.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Arch {
+    /// Intel and AMD
+    #[value(name = "x86_64")]
+    X86_64,
+    /// AWS Graviton
+    Arm64,
+}
+
+/// The target of a default route.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Network {
+    /// Only public addresses reach the internet
+    InternetGateway,
+    /// 55,000 connections to each public destination
+    NatGateway,
+    /// Anything without a limit of its own
+    Other,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Catalog {
+    /// Only types whose name begins like one of these, such as `c6in`
+    #[arg(value_name = "PREFIX")]
+    pub(crate) names: Vec<String>,
+    /// The AWS region of the prices
+    #[arg(long, value_name = "REGION", default_value = "us-east-1")]
+    pub(crate) region: String,
+    /// Only this architecture
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<Arch>,
+    /// At least this many vCPUs
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) min_vcpu: u32,
+    /// At least this much memory
+    #[arg(long, value_name = "GIB", default_value_t = 0)]
+    pub(crate) min_memory_gib: u32,
+    /// At least this much sustained bandwidth, in Gbit/s
+    #[arg(long, value_name = "GBPS", default_value_t = 0)]
+    pub(crate) min_gbps: u32,
+    /// At least this many private IPv4 addresses on all interfaces together
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) min_addresses: u32,
+    /// Also types without a price in the region
+    #[arg(long)]
+    pub(crate) unpriced: bool,
+    /// Print the types as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

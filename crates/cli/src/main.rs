@@ -3,6 +3,7 @@
 
 mod apply;
 mod arguments;
+mod catalog;
 mod doctor;
 mod drift;
 mod failure;
@@ -15,6 +16,7 @@ mod progress;
 mod read;
 mod sandbox;
 mod signals;
+mod size;
 mod stack_file;
 mod state;
 mod stream;
@@ -79,6 +81,8 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
     trace(output);
     match command {
         Command::Validate(arguments) => read::validate(&arguments, output),
+        Command::Size(arguments) => size::size(&arguments, output),
+        Command::Catalog(arguments) => catalog::catalog(&arguments, output),
         Command::Plan(arguments) => wait_for(plan::plan(arguments, output)),
         Command::Drift(arguments) => wait_for(drift::drift(arguments, output)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, output)),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use trunnion::{Document, Engine, ExitCode, Options, Origin, Request, Stack, stack::StateLocation};
+use trunnion::{Document, Engine, Error, ExitCode, Options, Origin, OverBudget, Request, Stack, stack::StateLocation};
 
 use super::{
     arguments::{CloudArguments, Plan},
@@ -61,7 +61,11 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
         output.readable(&trunnion::render::terminal(&document))?;
     }
     print_calls(&engine, output);
+    let over = OverBudget::of_document(engine.stack(), &document);
     engine.close().await;
+    if let Some(over) = over {
+        return Err(Error::OverBudget(over).into());
+    }
     Ok(if arguments.detailed_exitcode { planned.exit_code() } else { ExitCode::Done })
 }
 

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde_json::json;
 use trunnion::render::style;
 use trunnion::{
-    Engine, ExitCode, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, State, blueprint, plain,
+    Engine, Estimate, ExitCode, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, State, blueprint,
+    plain,
 };
 
 use super::{
@@ -65,7 +66,7 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<ExitCode, Fa
     }
     let origin = Origin {
         file: arguments.file.display().to_string(),
-        environment: arguments.env,
+        environment: arguments.env.clone(),
         sandbox: arguments.cloud.sandbox,
         ..Origin::default()
     };
@@ -73,6 +74,11 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<ExitCode, Fa
     let engine: Engine = Box::pin(connect("show", file, &origin, &arguments.cloud, Options::new(), output)).await?;
     let recorded = engine.recorded().await?;
     let state = engine.state().await?;
+    if arguments.cost || arguments.capacity {
+        let estimate = blueprint::estimate_of_state(engine.stack(), &state);
+        engine.close().await;
+        return figures(&arguments, Some(&estimate), output);
+    }
     let outputs = Outputs::new(engine.stack(), &state);
     if arguments.json {
         output.data(&format!("{:#}", json!({"state": state, "outputs": outputs})))?;
@@ -125,11 +131,36 @@ fn show_plan(arguments: &Show, output: Output) -> Result<ExitCode, Failure> {
         return Err(Failure::with_help("show::arguments", message, "remove `--env`"));
     }
     let document = read_document(&arguments.file)?;
+    if arguments.cost || arguments.capacity {
+        return figures(arguments, document.remarks.estimate.as_ref(), output);
+    }
     if arguments.json {
         output.data(&text(&document)?)?;
     } else {
         output.readable(&trunnion::render::terminal(&document))?;
     }
+    Ok(ExitCode::Done)
+}
+
+/// Prints what is asked for of an estimate.
+fn figures(arguments: &Show, estimate: Option<&Estimate>, output: Output) -> Result<ExitCode, Failure> {
+    let Some(estimate) = estimate else {
+        let message = format!("`{}` has no estimate", arguments.file.display());
+        return Err(Failure::with_help("show::estimate", message, "make a new plan with this version of trunnion"));
+    };
+    if arguments.json {
+        output.data(&format!("{:#}", json!(estimate)))?;
+        return Ok(ExitCode::Done);
+    }
+    let mut parts = Vec::new();
+    if arguments.cost {
+        parts.push(trunnion::render::cost(estimate));
+    }
+    if arguments.capacity {
+        parts.push(trunnion::render::capacity(estimate));
+    }
+    parts.push(trunnion::render::assumptions(estimate));
+    output.readable(&parts.join("\n"))?;
     Ok(ExitCode::Done)
 }
 

@@ -11,6 +11,7 @@ mod place;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use trunnion_estimate::Estimate;
 
 pub use self::{
     format::Format,
@@ -84,6 +85,9 @@ pub struct Remarks {
     /// What a person should know beside the changes.
     #[serde(default)]
     pub notes: Vec<Note>,
+    /// What the plan costs, and how many virtual users its pools hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }
 
 /// How a plan was asked for.
@@ -306,6 +310,13 @@ impl Document {
         self.compared.place = Some(place.compared());
         self.remarks.endpoint = place.endpoint.address().map(str::to_owned);
         self.remarks.identity = identity;
+        self
+    }
+
+    /// The same plan with what it costs and holds.
+    #[must_use]
+    pub fn estimated(mut self, estimate: Option<Estimate>) -> Self {
+        self.remarks.estimate = estimate;
         self
     }
 

@@ -68,19 +68,46 @@ impl Connections {
     /// The promise for a host with this many source addresses ([`Mode::sources`]), this many local ports for each
     /// ([`crate::Config::ports_per_address`]) and an instance type with this much memory.
     ///
-    /// The total is at most what the ports hold to one destination. The operating system sees less memory than the
-    /// instance type has, so 10 % of it is left out.
+    /// The total is at most what the ports hold to one destination, and at most the [`Ceiling`].
     pub fn promised(sources: u64, ports: u64, memory_bytes: u64, tracking: Tracking) -> Self {
         let per_destination = sources.saturating_mul(ports);
-        let total = per_destination.min(most_by_memory(memory_bytes / 10 * 9));
+        let Ceiling { by_memory, by_tracking } = Ceiling::new(memory_bytes, tracking);
+        Self { per_destination, total: per_destination.min(by_memory).min(by_tracking.unwrap_or(u64::MAX)) }
+    }
+}
+
+/// How many connections to all destinations together a host is promised to hold, if it has enough ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceiling {
+    /// By its memory.
+    pub by_memory: u64,
+    /// By EC2's connection tracking, if EC2 tracks them.
+    pub by_tracking: Option<u64>,
+}
+
+impl Ceiling {
+    /// The ceiling for an instance type with this much memory.
+    pub fn new(memory_bytes: u64, tracking: Tracking) -> Self {
         Self {
-            per_destination,
-            total: match tracking {
-                Tracking::Tracked => total.min(TRACKED_CONNECTIONS),
-                Tracking::Untracked => total,
-            },
+            by_memory: most_by_memory(visible_memory(memory_bytes)),
+            by_tracking: (tracking == Tracking::Tracked).then_some(TRACKED_CONNECTIONS),
         }
     }
+}
+
+/// The memory that the operating system sees of an instance type's: 10 % less.
+pub fn visible_memory(memory_bytes: u64) -> u64 {
+    memory_bytes / 10 * 9
+}
+
+/// The limit of open files of one process that Gatling's operations page recommends.
+const DESCRIPTORS: u64 = 1_048_576;
+/// The value of `fs.nr_open` that the same page recommends.
+const MOST_DESCRIPTORS: u64 = 1_073_741_816;
+
+/// The limit of open files of one process on a host with this many connections to one destination.
+pub fn descriptors(per_destination: u64) -> u64 {
+    per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS)
 }
 
 impl Mode {

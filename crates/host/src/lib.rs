@@ -41,7 +41,7 @@
 mod capacity;
 mod config;
 
-pub use capacity::{BYTES_PER_CONNECTION, Connections, Ports, most_by_memory};
+pub use capacity::{BYTES_PER_CONNECTION, Ceiling, Connections, Ports, descriptors, most_by_memory, visible_memory};
 pub use config::{
     CONFIG_PATH, Config, ConfigError, DefaultRoutes, Except, Mode, Network, Route, Spread, Ssh, Tracking,
 };

@@ -24,10 +24,12 @@
 
 mod drift;
 mod entry;
+mod estimate;
 mod examination;
 mod group;
 mod lines;
 pub mod style;
+mod table;
 mod terminal;
 pub mod tree;
 mod value;
@@ -36,8 +38,10 @@ mod wrap;
 
 pub use crate::{
     drift::drift,
+    estimate::{Estimated, assumptions, capacity, cost},
     examination::examination,
     group::addresses,
+    table::{Column, table},
     terminal::{head, notes, summary, terminal},
     tree::Tree,
     wrap::wrap,

@@ -5,6 +5,7 @@ use anstyle::Style;
 use trunnion_engine::{Action, Document, Note};
 
 use crate::{
+    estimate::Estimated,
     style,
     tree::{Content, Detail, Effect, Entry, Folded, Head, Line, Mark, Part, Remark, Row, Summary, Tree},
 };
@@ -33,6 +34,9 @@ pub fn terminal(document: &Document) -> String {
         page.end();
     }
     page.notes(&tree.notes);
+    if let Some(estimate) = &tree.estimate {
+        page.estimate(estimate);
+    }
     page.summary(&tree.summary);
     page.end();
     page.styled()
@@ -133,6 +137,28 @@ impl Page {
         }
     }
 
+    fn estimate(&mut self, estimate: &Estimated) {
+        self.put(Role::Strong, "Cost and capacity");
+        self.end();
+        let width = |column: usize| {
+            let cells = estimate.pools.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        };
+        let labels = estimate.whole.iter().map(|[label, _]| label.chars().count()).max();
+        let (name_width, host_width) = (width(0).max(labels.unwrap_or_default()), width(1));
+        for [name, hosts, text] in &estimate.pools {
+            self.put(Role::Plain, "  ");
+            self.put(Role::Strong, format!("{name:name_width$}"));
+            self.put(Role::Plain, format!("  {hosts:host_width$}  {text}\n"));
+        }
+        for [label, text] in &estimate.whole {
+            self.put(Role::Plain, "  ");
+            self.put(Role::Faint, format!("{label:name_width$}"));
+            self.put(Role::Plain, format!("  {text}\n"));
+        }
+        self.end();
+    }
+
     fn entry(&mut self, entry: &Entry) {
         let (sign, role) = sign(entry.action);
         self.put(role, format!("{sign:>4}"));
@@ -201,7 +227,7 @@ impl Page {
                 self.put(Role::Strong, *claim);
                 self.put(Role::Plain, format!(": {about}"));
             }
-            Summary::Changes { is_partial, counts, phases } => {
+            Summary::Changes { is_partial, counts, phases, effects } => {
                 self.put(Role::Strong, if *is_partial { "Partial plan:" } else { "Plan:" });
                 for (index, (effect, count)) in counts.iter().enumerate() {
                     let (words, role) = words(*effect);
@@ -210,6 +236,9 @@ impl Page {
                 }
                 if *phases > 1 {
                     self.put(Role::Plain, format!(", in {phases} phases"));
+                }
+                for effect in effects {
+                    self.put(Role::Plain, format!(" · {effect}"));
                 }
             }
         }

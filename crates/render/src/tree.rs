@@ -10,6 +10,7 @@ use trunnion_engine::{Action, Document, Note, OtherHome, Summary as Counts};
 
 use crate::{
     entry,
+    estimate::Estimated,
     group::{self, addresses},
     value::safe,
 };
@@ -25,6 +26,8 @@ pub struct Tree {
     pub sections: Vec<Section>,
     /// The notes, after the changes.
     pub notes: Vec<Remark>,
+    /// What it costs and holds; nothing where it is not known, or nothing changes.
+    pub estimate: Option<Estimated>,
     /// What would happen, in one line.
     pub summary: Summary,
 }
@@ -176,6 +179,8 @@ pub enum Summary {
         counts: Vec<(Effect, usize)>,
         /// In how many phases.
         phases: usize,
+        /// How cost and virtual users change.
+        effects: Vec<String>,
     },
     /// There are no changes.
     Nothing {
@@ -214,12 +219,14 @@ impl Tree {
         let numbers: BTreeSet<Option<usize>> = compared.changes.iter().map(|change| change.phase).collect();
         let sections =
             numbers.into_iter().flat_map(|number| ACTIONS.map(|action| Section::of(document, number, action)));
+        let has_changes = !compared.steps.is_empty();
         let partial = compared.partial.then(|| Remark { message: partial(document), detail: None });
         Self {
             head: Head::of(document),
             warnings: partial.into_iter().chain(compared.other_homes.iter().map(other_home)).collect(),
             sections: sections.filter(|section| !section.entries.is_empty()).collect(),
             notes: document.remarks.notes.iter().map(Remark::of).collect(),
+            estimate: document.remarks.estimate.as_ref().filter(|_| has_changes).map(Estimated::of),
             summary: Summary::of(document),
         }
     }
@@ -314,7 +321,9 @@ impl Summary {
                 (Effect::NotPlanned, not_covered),
             ];
             let counts = counts.into_iter().filter(|(_, count)| *count > 0).collect();
-            return Self::Changes { is_partial: compared.partial, counts, phases: compared.phases };
+            let effects =
+                document.remarks.estimate.as_ref().map(|estimate| Estimated::of(estimate).changes).unwrap_or_default();
+            return Self::Changes { is_partial: compared.partial, counts, phases: compared.phases, effects };
         }
         let (unchanged, matches) = match unchanged {
             1 => ("the one resource".to_owned(), "matches"),

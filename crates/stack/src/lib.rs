@@ -113,6 +113,9 @@ impl Stack {
                 moved: decoded.moved,
                 control_plane: decoded.control_plane,
                 locations: decoded.locations,
+                workload: decoded.workload,
+                prices: decoded.prices,
+                budget: decoded.budget,
                 sources: Sources::new(source, &root),
             }
             .settled()),

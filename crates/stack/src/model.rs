@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use ipnet::IpNet;
 
-pub use crate::language::{ControlPlane, Generator, Location, Network, Pool, Ssh};
+pub use crate::language::{Budget, ControlPlane, Generator, Location, Network, Pool, Prices, Ssh, Targets, Workload};
 
 /// One stack file, one environment.
 #[derive(Debug, Clone)]
@@ -46,6 +46,12 @@ pub struct Stack {
     pub control_plane: ControlPlane,
     /// Private locations by id (`prl_…`).
     pub locations: BTreeMap<String, Location>,
+    /// What the virtual users do.
+    pub workload: Workload,
+    /// The stack's own prices.
+    pub prices: Prices,
+    /// The highest cost.
+    pub budget: Budget,
     /// The places of the keys in the file, for messages.
     pub sources: crate::Sources,
 }
@@ -145,6 +151,20 @@ pub enum Placement {
     Zone(String),
     /// This subnet.
     Subnet(String),
+}
+
+/// The size of a request and its response, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bytes {
+    /// Both together.
+    Together(u32),
+    /// Each by itself.
+    Each {
+        /// The request.
+        sent: u32,
+        /// The response.
+        received: u32,
+    },
 }
 
 /// Which machine image hosts boot from.

@@ -11,6 +11,7 @@ use trunnion_engine::{
     Plan, PlanError, PlanOptions, Protection, Provider, RuleBook, State, StateStore, StoreError, Version,
     move_observed, move_recorded, plan, selection,
 };
+use trunnion_estimate::Estimate;
 use trunnion_stack::{Stack, StateLocation};
 
 use crate::{
@@ -37,13 +38,17 @@ pub struct Planned {
     pub place: Place,
     /// The ARN of the identity that made the calls; nothing where the provider has none.
     pub identity: Option<String>,
+    /// What the plan costs, and how many virtual users its pools hold; nothing for a plan to forget or to import.
+    pub estimate: Option<Estimate>,
 }
 
 impl Planned {
     /// The plan as data. `origin` says how it was asked for: [`Session::plan_written`] asks the same again. Use
     /// [`Origin::default`] where nobody applies the document.
     pub fn document(&self, origin: &Origin) -> Document {
-        Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book()).made(&self.place, self.identity.clone())
+        Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book())
+            .made(&self.place, self.identity.clone())
+            .estimated(self.estimate.clone())
     }
 
     /// What `plan --detailed-exitcode` ends with: whether changes are pending.
@@ -288,7 +293,8 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
                 help: finding.help,
             }));
         }
-        Ok(Planned { plan, state, place: self.place.clone(), identity: self.provider.identity() })
+        let estimate = Some(blueprint::estimate(&self.stack, &plan, &observed));
+        Ok(Planned { plan, state, place: self.place.clone(), identity: self.provider.identity(), estimate })
     }
 
     /// Reads AWS in bulk and compares it with what the stack asks for. What the stack renamed is renamed in the state, too.

@@ -17,6 +17,7 @@ use trunnion_stack::Stack;
 
 use crate::{
     Planned,
+    budget::OverBudget,
     session::{OtherHomes, Stale},
 };
 
@@ -68,6 +69,9 @@ pub enum Error {
     /// The plan takes over resources of another home, and nobody agreed.
     #[error("{0}. Nothing was changed")]
     OtherHome(OtherHomes),
+    /// The plan costs more than the stack's budget, or nobody can say whether it does.
+    #[error("{0}. Nothing was changed")]
+    OverBudget(OverBudget),
     /// A saved plan differs from a fresh one.
     #[error(transparent)]
     Stale(Stale),
@@ -182,6 +186,7 @@ impl Error {
             Self::Plan(_) | Self::Differs { .. } => "plan",
             Self::Elsewhere { .. } => "state::elsewhere",
             Self::OtherHome(_) => "apply::other_home",
+            Self::OverBudget(_) => "plan::budget",
             Self::CannotForget { .. } => "forget",
             Self::Stale(_) => "plan::moved",
             Self::Interrupted => "interrupted",
@@ -208,6 +213,7 @@ impl Error {
             }
             Self::Blueprint(error) => error.help().map(str::to_owned),
             Self::Stale(stale) => Some(stale.help()),
+            Self::OverBudget(over) => Some(over.help()),
             Self::Store(StoreError::Lost { .. }) => {
                 Some("wait until no other command works on this stack, then run it again to continue".to_owned())
             }

@@ -49,7 +49,7 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
                 return Err(Error::CannotForget { address: change.address.clone(), reason });
             }
         }
-        Ok(Planned { plan, state, place: self.place().clone(), identity: self.provider.identity() })
+        Ok(Planned { plan, state, place: self.place().clone(), identity: self.provider.identity(), estimate: None })
     }
 
     /// Plans to make this resource the one at an address.
@@ -87,6 +87,7 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
             state: state.clone(),
             place: self.place().clone(),
             identity: self.provider.identity(),
+            estimate: None,
         };
         match importing(&desired, &observed, &state, &self.rules, address, &remote) {
             Ok(plan) => Ok(planned(plan)),

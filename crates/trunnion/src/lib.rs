@@ -226,6 +226,7 @@
 //!
 //! Everything asynchronous runs on [Tokio](https://docs.rs/tokio).
 
+mod budget;
 mod connected;
 mod doctor;
 #[cfg(feature = "sandbox")]
@@ -256,6 +257,7 @@ pub use trunnion_engine::{
     Outcome, Place, Plan, PlanError, Provider, ProviderError, Remarks, Remote, Resolved, State, StateLock, StateStore,
     StoreError, Token, Verdict, Version, plain, read_file, replace_file,
 };
+pub use trunnion_estimate::{self as estimate, Estimate};
 pub use trunnion_kinds::{self as kinds, InstanceInterface};
 pub use trunnion_render as render;
 #[cfg(feature = "sandbox")]
@@ -265,6 +267,7 @@ pub use trunnion_stack::{
 };
 
 pub use crate::{
+    budget::OverBudget,
     connected::{Engine, Planned, check},
     error::{Error, is_full},
     options::{Options, Request},

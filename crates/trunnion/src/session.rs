@@ -7,9 +7,11 @@ use trunnion_aws::Aws;
 use trunnion_engine::{
     Adoption, Document, Events, LockInfo, Moved, OtherHome, Outcome, Provider, Settings, State, StateStore,
 };
+use trunnion_estimate::Estimate;
 
 use crate::{
     Error,
+    budget::OverBudget,
     connected::{Parts, Planned, until},
     options::Request,
     store::Store,
@@ -99,7 +101,7 @@ impl<P: Provider, S: StateStore> Session<P, S> {
             parts.plan(state, request, interrupt).await
         });
         let planned = planned.await?;
-        Ok(LockedPlan { session: self, planned, is_take_over: false })
+        Ok(LockedPlan { session: self, planned, is_take_over: false, prices: None })
     }
 
     /// Makes a saved plan again, and refuses with [`Error::Stale`] if it differs.
@@ -108,9 +110,12 @@ impl<P: Provider, S: StateStore> Session<P, S> {
         written: &Document,
         interrupt: &CancellationToken,
     ) -> Result<LockedPlan<'_, P, S>, Error> {
-        let plan = self.plan(&Request::from(&written.compared.origin), interrupt).await?;
+        let mut plan = self.plan(&Request::from(&written.compared.origin), interrupt).await?;
         match written.moved(&plan.document(&written.compared.origin)) {
-            None => Ok(plan),
+            None => {
+                plan.prices.clone_from(&written.remarks.estimate);
+                Ok(plan)
+            }
             Some(moved) => Err(Error::Stale(Stale { moved })),
         }
     }
@@ -133,7 +138,7 @@ impl<P: Provider, S: StateStore> Session<P, S> {
             parts.plan_to_forget(state, addresses, interrupt).await
         });
         let planned = planned.await?;
-        Ok(LockedPlan { session: self, planned, is_take_over: false })
+        Ok(LockedPlan { session: self, planned, is_take_over: false, prices: None })
     }
 
     /// Plans to make a resource that the stack did not create the one at an address, by changes in place. It is refused if a
@@ -150,7 +155,7 @@ impl<P: Provider, S: StateStore> Session<P, S> {
             parts.plan_to_import(state, address, id, interrupt).await
         });
         let planned = planned.await?;
-        Ok(LockedPlan { session: self, planned, is_take_over: false })
+        Ok(LockedPlan { session: self, planned, is_take_over: false, prices: None })
     }
 
     /// Gives the lock back.
@@ -164,6 +169,8 @@ pub struct LockedPlan<'session, P = Aws, S: StateStore = Store> {
     session: &'session mut Session<P, S>,
     planned: Planned,
     is_take_over: bool,
+    /// The estimate of a saved plan, whose prices hold for its budget.
+    prices: Option<Estimate>,
 }
 
 impl<P, S: StateStore> fmt::Debug for Session<P, S> {
@@ -201,13 +208,21 @@ impl<P: Provider, S: StateStore> LockedPlan<'_, P, S> {
             .then(|| OtherHomes { homes: homes.clone(), home: home.as_str().to_owned() })
     }
 
+    /// Why the budget of the stack refuses the plan, with the prices of the saved plan, if it is one.
+    pub fn over_budget(&self) -> Option<OverBudget> {
+        OverBudget::of(&self.session.parts.stack, self.planned.estimate.as_ref()?, self.prices.as_ref())
+    }
+
     /// Executes the plan. Once `interrupt` is cancelled, it starts nothing new and ends every wait; what was done until then
     /// is recorded.
     pub async fn apply(self, events: &Events, interrupt: &CancellationToken) -> Result<Outcome, Error> {
         if let Some(others) = self.not_agreed() {
             return Err(Error::OtherHome(others));
         }
-        let Self { session: Session { parts, session }, planned, is_take_over } = self;
+        if let Some(over) = self.over_budget() {
+            return Err(Error::OverBudget(over));
+        }
+        let Self { session: Session { parts, session }, planned, is_take_over, .. } = self;
         let adoption = Adoption { former_home: planned.state.home.clone(), take_over: is_take_over };
         let settings = Settings::new(interrupt.clone()).with_home(&parts.stack.home, adoption);
         Ok(session.apply(&planned.plan, planned.state, &parts.provider, &parts.rules, events, &settings).await?)

@@ -6,7 +6,9 @@
 //! Schema and the reference are made from it. So every accepted key is also read.
 
 mod binaries;
+mod budget;
 mod control_plane;
+mod decimals;
 mod describe;
 mod generator;
 mod images;
@@ -17,6 +19,7 @@ mod moved;
 mod network;
 mod places;
 mod pool;
+mod prices;
 mod protect;
 mod ranges;
 mod secret_arns;
@@ -24,16 +27,20 @@ mod section;
 mod ssh;
 mod stack;
 mod tags;
+mod workload;
 
 use std::{path::Path, sync::LazyLock};
 
 pub use binaries::built_for;
+pub use budget::Budget;
 pub use control_plane::ControlPlane;
 pub use generator::Generator;
 pub use location::Location;
 pub use network::Network;
 pub use pool::Pool;
+pub use prices::Prices;
 pub use ssh::Ssh;
+pub use workload::{Targets, Workload};
 
 pub(crate) use binaries::reason;
 pub(crate) use describe::{Absent, Below, Described, Description, Entry, Named};

@@ -6,7 +6,7 @@ use serde_json::json;
 use trunnion_catalog::{Partition, limits};
 
 use super::{
-    Around, ControlPlane, Described, Generator, Location, Network, Pool,
+    Around, Budget, ControlPlane, Described, Generator, Location, Network, Pool, Prices, Workload,
     key::{Kind, or, or_empty, required},
     kinds::{Boolean, Limit, Named, Nested, Readings, shaped},
     location,
@@ -54,6 +54,12 @@ keys! {
         control_plane: ControlPlane = required(Nested::new(), "{ image: …, token: …, ssh: … }"),
         /// Gatling private locations by id, each backed by a pool of its own.
         locations: Readings<Location> = or_empty(LOCATIONS, "none"),
+        /// What the virtual users of all tests do that run at once.
+        workload: Workload = or(Nested::new(), "{}"),
+        /// Prices of your own, in place of list prices.
+        prices: Prices = or(Nested::new(), "{}"),
+        /// The highest cost of the stack.
+        budget: Budget = or(Nested::new(), "{}"),
     }
 }
 
@@ -97,6 +103,9 @@ pub(crate) struct Decoded {
     pub(crate) moved: BTreeMap<String, String>,
     pub(crate) control_plane: ControlPlane,
     pub(crate) locations: BTreeMap<String, Location>,
+    pub(crate) workload: Workload,
+    pub(crate) prices: Prices,
+    pub(crate) budget: Budget,
 }
 
 /// Reads the merged tree. Every section is read, even if another one has a mistake.
@@ -134,6 +143,9 @@ pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Opt
     let around = &Around { java: generator.as_ref().map(|generator| generator.java), ..*around };
     let locations = Top::locations(&top, around, findings);
     let fits = location::share_no_pool(&top, around, findings).and(fits);
+    let workload = Top::workload(&top, around, findings);
+    let prices = Top::prices(&top, around, findings);
+    let budget = Top::budget(&top, around, findings);
     let zones = control_plane.as_ref().map(|control_plane| control_plane.zones.len());
     let fits = places::check(&top, around, zones, network.as_ref(), findings).and(fits);
     let is_protected = protect == Some(true) || control_plane.as_ref().is_some_and(|it| it.protect);
@@ -154,6 +166,9 @@ pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Opt
         pools: pools?.all()?,
         control_plane: control_plane?,
         locations: locations?.all()?,
+        workload: workload?,
+        prices: prices?,
+        budget: budget?,
     })
 }
 

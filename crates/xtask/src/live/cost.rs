@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde_json::Value;
-use trunnion_catalog::{COMMERCIAL, PRICES_AS_OF, Partition, UsdPerHour, instance_type};
+use trunnion_catalog::{COMMERCIAL, Partition, prices::on_demand};
 
 use crate::Failure;
 
@@ -63,7 +63,7 @@ pub(super) fn highest(changes: &[Value], region: &str, minutes: u32, agreed: Opt
     }
     let most = ((hourly * hours * FACTOR + REST) * 100.0).ceil() / 100.0;
     Ok(Cost(format!(
-        "It costs at most {most:.2} US dollars: {hours:.1} hours with twice the on-demand prices of {PRICES_AS_OF}, and \
+        "It costs at most {most:.2} US dollars: {hours:.1} hours with twice the on-demand prices of us-east-1, and \
          {REST:.2} for requests, logs and traffic. Taxes are not included."
     )))
 }
@@ -81,7 +81,7 @@ fn host(changes: &[Value], pool: &str) -> Result<f64, Failure> {
     let template = format!("launch_template.{pool}");
     let template = changes.iter().find(|change| change["address"] == template.as_str());
     let name = template.and_then(|change| change["desired"]["data"]["instance_type"].as_str()).unwrap_or_default();
-    let price = instance_type(name).and_then(|known| known.on_demand).map(UsdPerHour::micros).ok_or_else(|| {
+    let price = hourly(name).ok_or_else(|| {
         format!(
             "the price of `{name}` is not known: use another instance type, or name the highest cost that you accept, \
              with `--most-cost`"
@@ -94,7 +94,12 @@ fn host(changes: &[Value], pool: &str) -> Result<f64, Failure> {
              `--most-cost`"
         )
     })?;
-    Ok(f64::from(u32::try_from(price)?) / 1_000_000.0 + size * GP3_MONTH / 720.0)
+    Ok(price + size * GP3_MONTH / 720.0)
+}
+
+/// The price of an instance type in us-east-1, in dollars for an hour.
+fn hourly(name: &str) -> Option<f64> {
+    on_demand(name, "us-east-1")?.usd.to_string().parse().ok()
 }
 
 #[cfg(test)]
@@ -115,9 +120,9 @@ mod tests {
             ]
         };
         let changes = |kind: &str, size: u32| with(json!({"instance_type": kind, "volume": {"size_gib": size}}));
-        let priced = trunnion_catalog::instance_types().find(|known| known.on_demand.is_some()).unwrap();
+        let priced = trunnion_catalog::instance_type("c7i.xlarge").unwrap();
         for size in [30, 16_384] {
-            let hourly = f64::from(u32::try_from(priced.on_demand.unwrap().micros()).unwrap()) / 1e6
+            let hourly = super::hourly(priced.name).unwrap()
                 + 2.0 * 0.005
                 + f64::from(size) * 0.08 / 720.0
                 + 2.0 * (0.04048 + 2.0 * 0.004_445 + 0.005);

@@ -1,0 +1,494 @@
+//! What a plan costs and how many virtual users its pools hold: the stack, what is observed and what a plan changes, as inputs of
+//! [`trunnion_estimate`].
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use trunnion_catalog::{instance_type, prices::Item};
+use trunnion_engine::{Address, Map, Observed, Plan, Reason, State, Value, from_map};
+use trunnion_estimate::{
+    Bill, Billed, Budget, Bytes, Comparison, Estimate, Host, LocationCapacity, Market, Per, PoolCapacity, Prices,
+    Targets, Traffic, Use, Workload, grouped,
+};
+use trunnion_host::{Mode, Ports, Route};
+use trunnion_kinds::{
+    EcsService, EcsTaskDefinition, ElasticIp, Instance, LaunchTemplate, LaunchTemplateData, LogGroup, S3Object,
+    STATE_RUNNING,
+};
+use trunnion_stack::{Location, Pool, Stack};
+
+use crate::{
+    address,
+    boot::{self, config_in},
+    findings::Finding,
+};
+
+/// Gigabytes of logs that a control plane writes in a month. An assumption: it was not measured.
+const LOGS_GB_A_MONTH: u32 = 1;
+/// Days of a month, for logs that are kept for other times.
+const DAYS_OF_A_MONTH: u32 = 30;
+/// Size of a generator binary in millionths of a gigabyte: a static one has about 10 MB.
+const BINARY_GB_MILLIONTHS: i64 = 10_000;
+
+/// The workload of a stack.
+pub fn workload(stack: &Stack) -> Workload {
+    let of = &stack.workload;
+    Workload {
+        virtual_users: of.virtual_users.map(u64::from),
+        connections_per_user: of.connections_per_user,
+        requests_per_second_per_user: of.requests_per_second_per_user,
+        bytes_per_request: match of.bytes_per_request {
+            trunnion_stack::Bytes::Together(bytes) => Bytes::Together(bytes.into()),
+            trunnion_stack::Bytes::Each { sent, received } => {
+                Bytes::Each { sent: sent.into(), received: received.into() }
+            }
+        },
+        targets: Targets { private: of.targets.private, public: of.targets.public },
+        memory_per_user: of.memory_per_user.into(),
+        memory_margin_percent: of.memory_margin_percent,
+        hours_per_month: of.hours_per_month,
+        other_zone_percent: of.other_zone_percent,
+    }
+}
+
+/// The prices of a stack.
+pub fn prices(stack: &Stack) -> Prices {
+    let of = &stack.prices;
+    Prices {
+        region: stack.region.clone(),
+        currency: of.currency.clone(),
+        exchange_rate: of.exchange_rate,
+        discount_percent: of.discount_percent,
+        instances: of.instances.clone(),
+        spot: of.spot.clone(),
+        items: of.items(),
+        gatling_credit: of.gatling_credit,
+    }
+}
+
+/// The budget of a stack.
+pub fn budget(stack: &Stack) -> Budget {
+    Budget { hourly: stack.budget.hourly, monthly: stack.budget.monthly }
+}
+
+/// A host of a pool, as far as its capacity depends on it.
+pub fn host(stack: &Stack, pool: &Pool, observed: &Observed) -> Host {
+    let generator = &stack.generator;
+    let listeners = generator.reserved_ports.iter().copied().chain([generator.metrics_port]);
+    Host {
+        instance_type: pool.instance_type,
+        interfaces: pool.interfaces,
+        addresses: pool.addresses,
+        public_addresses: pool.public_addresses,
+        mode: boot::mode(stack),
+        tracking: boot::tracking(pool),
+        ports: Ports::WIDEST.count_without(listeners),
+        route: boot::default_routes(pool, observed).ipv4,
+    }
+}
+
+/// The pools of a stack as it asks for them.
+fn pools(stack: &Stack, observed: &Observed) -> Vec<trunnion_estimate::Pool> {
+    let pool = |(name, pool): (&String, &Pool)| trunnion_estimate::Pool {
+        name: name.clone(),
+        host: host(stack, pool, observed),
+        count: pool.count,
+        market: match pool.market {
+            trunnion_stack::Market::OnDemand => Market::OnDemand,
+            trunnion_stack::Market::Spot => Market::Spot,
+        },
+    };
+    stack.pools.iter().map(pool).collect()
+}
+
+/// The error if the pools of a stack hold fewer virtual users than its workload has, with the cheapest change of a pool.
+pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Finding> {
+    let (workload, pools) = (workload(stack), pools(stack, observed));
+    let needed = workload.virtual_users?;
+    let users = trunnion_estimate::held(&pools, &workload);
+    if users >= needed {
+        return None;
+    }
+    let largest = pools.iter().max_by_key(|pool| pool.host.capacity(pool.count, &workload, None).virtual_users)?;
+    let binds = largest.host.capacity(largest.count.max(1), &workload, None).binds;
+    let limit = binds.map(|limit| format!(", limited by {} in pool `{}`", limit.words(), largest.name));
+    let prices = prices(stack);
+    let help = match trunnion_estimate::growth(&pools, needed, &workload, &prices) {
+        Some(growth) => {
+            let cost = if growth.hourly.is_zero() {
+                "costs no more".to_owned()
+            } else {
+                let sign = if growth.hourly > Decimal::ZERO { "more" } else { "less" };
+                let hourly = trunnion_catalog::prices::rounded(growth.hourly.abs(), 2);
+                format!("costs {hourly} {} an hour {sign}", prices.currency)
+            };
+            format!(
+                "the cheapest change of one pool: `{}` in `pools.{}` holds {} and {cost}",
+                growth.keys.join(", "),
+                growth.pool.name,
+                grouped(growth.virtual_users)
+            )
+        }
+        None => "no change of one pool is enough: add a pool, or lower `workload.virtual_users`".to_owned(),
+    };
+    Some(Finding {
+        code: "too_few_virtual_users",
+        message: format!(
+            "`workload.virtual_users` is {}, but the pools hold {}{}",
+            grouped(needed),
+            grouped(users),
+            limit.unwrap_or_default()
+        ),
+        help: Some(help),
+        path: "workload.virtual_users".to_owned(),
+    })
+}
+
+/// The attributes of all resources at one moment, by address.
+type Standing<'a> = BTreeMap<Address, &'a Map>;
+
+/// What exists before a plan is applied, and what exists afterwards.
+fn standing<'a>(plan: &'a Plan, observed: &'a Observed) -> (Standing<'a>, Standing<'a>) {
+    let before: Standing = observed
+        .remotes
+        .iter()
+        .filter_map(|(address, remotes)| {
+            Some((address.clone(), &remotes.iter().find(|remote| !remote.is_spent)?.attributes))
+        })
+        .collect();
+    let mut after = before.clone();
+    let changes = || plan.changes.iter().filter(|change| change.reason != Reason::NotSelected);
+    for change in changes().filter(|change| change.desired.is_none()) {
+        after.remove(&change.address);
+    }
+    for change in changes() {
+        if let Some(desired) = &change.desired {
+            after.insert(change.address.clone(), desired);
+        }
+    }
+    (before, after)
+}
+
+/// A pool as it stands at one moment.
+struct StandingPool {
+    name: String,
+    host: Host,
+    /// Hosts that run.
+    running: u32,
+    /// All hosts, stopped ones included: they have volumes.
+    hosts: u32,
+    market: Market,
+    volume_gib: u32,
+    /// Public addresses of all hosts.
+    public_addresses: u32,
+}
+
+impl StandingPool {
+    fn uses(&self) -> Vec<Use> {
+        let of =
+            |count, billed, quantity, per| Use { of: format!("instance.{}", self.name), count, billed, quantity, per };
+        vec![
+            of(
+                self.running,
+                Billed::Instance(self.host.instance_type.name.to_owned(), self.market),
+                Decimal::ONE,
+                Per::Hour,
+            ),
+            of(self.hosts, Billed::Item(Item::Gp3GbMonth), self.volume_gib.into(), Per::Month),
+            Use {
+                of: format!("elastic_ip.{}", self.name),
+                ..of(self.public_addresses, Billed::Item(Item::PublicIpv4Hour), Decimal::ONE, Per::Hour)
+            },
+        ]
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// The resources of a kind that belong to a pool.
+fn of_pool<'a>(standing: &'a Standing, kind: &'a str, pool: &'a str) -> impl Iterator<Item = &'a Map> {
+    let is_its = move |address: &Address| address.kind.as_str() == kind && address.name.as_str() == pool;
+    standing.iter().filter(move |(address, _)| is_its(address)).map(|(_, attributes)| *attributes)
+}
+
+/// Every pool of which something stands. What its launch template does not say is taken from the stack.
+fn standing_pools(standing: &Standing, stack: &Stack, observed: &Observed) -> Vec<StandingPool> {
+    let templates = standing.iter().filter(|(address, _)| address.kind.as_str() == LaunchTemplate::KIND);
+    let pool = |(address, attributes): (&Address, &&Map)| {
+        let name = address.name.as_str();
+        let Some(Value::Map(data)) = attributes.get("data") else { return None };
+        // A state has a digest in the place of the user data.
+        let mut data = data.clone();
+        if data.get("user_data").and_then(Value::as_text).is_none() {
+            data.insert("user_data".to_owned(), Value::from(""));
+        }
+        let data: LaunchTemplateData = from_map(&data).ok()?;
+        let instance_type = instance_type(&data.instance_type)?;
+        let hosts: Vec<&Map> = of_pool(standing, Instance::KIND, name).collect();
+        let is_running = |host: &&&Map| host.get("state").and_then(Value::as_text) == Some(STATE_RUNNING);
+        let running = count(hosts.iter().filter(is_running).count());
+        let number =
+            |host: &Map, key| host.get(key).and_then(Value::as_number).and_then(|number| u32::try_from(number).ok());
+        let shape = |key| hosts.iter().filter_map(|host| number(host, key)).min();
+        let of_stack = stack.pools.get(name);
+        let elastic = count(of_pool(standing, ElasticIp::KIND, name).count());
+        let route = of_stack.map_or(Route::Other, |pool| boot::default_routes(pool, observed).ipv4);
+        let given = of_stack.is_some_and(|pool| pool.interfaces == 1 && gives_public_address(pool, observed));
+        let hosts = count(hosts.len());
+        let public_addresses = if elastic == 0 && given { running } else { elastic };
+        let config = config_in(&data.user_data);
+        let ports = config.as_ref().map_or_else(
+            || of_stack.map_or(Ports::WIDEST.count(), |pool| host(stack, pool, observed).ports),
+            |config| {
+                let listeners = config.reserved_ports.iter().copied().chain([config.metrics_port]);
+                config.ports.count_without(listeners)
+            },
+        );
+        let host = Host {
+            instance_type,
+            interfaces: shape("interfaces").unwrap_or_else(|| count(data.interfaces.len())),
+            addresses: shape("addresses")
+                .or_else(|| data.interfaces.iter().map(|interface| interface.addresses).min())
+                .unwrap_or(1),
+            public_addresses: public_addresses.checked_div(hosts).unwrap_or(0),
+            mode: config.as_ref().map_or_else(|| boot::mode(stack), |config| config.spread.mode),
+            tracking: match (&config, of_stack) {
+                (Some(config), _) => config.tracking,
+                (None, Some(pool)) => boot::tracking(pool),
+                (None, None) => trunnion_host::Tracking::Tracked,
+            },
+            ports,
+            route,
+        };
+        let market = match data.market {
+            trunnion_kinds::Market::OnDemand => Market::OnDemand,
+            trunnion_kinds::Market::Spot => Market::Spot,
+        };
+        let volume_gib = data.volume.size_gib;
+        Some(StandingPool { name: name.to_owned(), host, running, hosts, market, volume_gib, public_addresses })
+    };
+    templates.filter_map(pool).collect()
+}
+
+/// Whether a host with one interface gets a public address from its subnet.
+fn gives_public_address(pool: &Pool, observed: &Observed) -> bool {
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement));
+    subnet.is_some_and(|subnet| subnet.get("gives_public_address") == Some(&Value::Bool(true)))
+}
+
+/// What AWS charges for beside hosts and traffic.
+fn other_uses(standing: &Standing) -> Vec<Use> {
+    let mut uses = Vec::new();
+    let mut add = |of: &str, count: u32, item: Item, quantity: Decimal, per: Per| {
+        uses.push(Use { of: of.to_owned(), count, billed: Billed::Item(item), quantity, per });
+    };
+    let service = standing.get(&address::service()).and_then(|map| from_map::<EcsService>(map).ok());
+    let definition = standing.get(&address::task_definition()).and_then(|map| from_map::<EcsTaskDefinition>(map).ok());
+    if let Some(service) = service {
+        let tasks = u32::try_from(service.desired_count).unwrap_or_default();
+        let of = "ecs_service.control_plane";
+        if let Some(definition) = definition {
+            // ECS counts 1,024 units a vCPU, and 1,024 MiB a gigabyte.
+            let units = |number: u32| Decimal::from(number) / Decimal::from(1_024);
+            add(of, tasks, Item::FargateVcpuHour, units(definition.cpu), Per::Hour);
+            add(of, tasks, Item::FargateGbHour, units(definition.memory), Per::Hour);
+        }
+        if service.network.public_ip {
+            add(of, tasks, Item::PublicIpv4Hour, Decimal::ONE, Per::Hour);
+        }
+    }
+    if let Some(group) = standing.get(&address::log_group()).and_then(|map| from_map::<LogGroup>(map).ok()) {
+        let of = "log_group.control_plane";
+        let months = Decimal::from(group.retention_days.max(0)) / Decimal::from(DAYS_OF_A_MONTH);
+        add(of, 1, Item::LogsGb, LOGS_GB_A_MONTH.into(), Per::Month);
+        add(of, 1, Item::LogsGbMonth, Decimal::from(LOGS_GB_A_MONTH) * months, Per::Month);
+    }
+    let objects = standing.keys().filter(|address| address.kind.as_str() == S3Object::KIND).count();
+    add("s3_object.generator", count(objects), Item::S3GbMonth, Decimal::new(BINARY_GB_MILLIONTHS, 6), Per::Month);
+    uses
+}
+
+/// Everything that stands at one moment: what it costs, and how many virtual users it holds.
+struct Moment {
+    bill: Bill,
+    pools: Vec<StandingPool>,
+    virtual_users: u64,
+}
+
+fn moment(standing: &Standing, stack: &Stack, observed: &Observed, workload: &Workload, prices: &Prices) -> Moment {
+    let pools = standing_pools(standing, stack, observed);
+    let held = |pool: &StandingPool| pool.host.capacity(pool.running, workload, None).virtual_users;
+    let virtual_users = pools.iter().fold(0_u64, |sum, pool| sum.saturating_add(held(pool)));
+    let mut uses: Vec<Use> = pools.iter().flat_map(StandingPool::uses).collect();
+    uses.extend(other_uses(standing));
+    if pools.iter().any(|pool| pool.hosts > 0 && pool.host.route == Route::Nat) {
+        uses.push(Use {
+            of: "NAT gateway".to_owned(),
+            count: 1,
+            billed: Billed::Item(Item::NatGatewayHour),
+            quantity: Decimal::ONE,
+            per: Per::Hour,
+        });
+    }
+    if let Some(wanted) = workload.virtual_users {
+        let load = wanted.min(virtual_users);
+        for pool in &pools {
+            // Users are spread over the pools as these hold them.
+            let share = u128::from(load) * u128::from(held(pool)) / u128::from(virtual_users.max(1));
+            let requests_per_second =
+                trunnion_estimate::requests_per_second(u64::try_from(share).unwrap_or(u64::MAX), workload);
+            let is_behind_nat = pool.host.route == Route::Nat;
+            let traffic = Traffic { requests_per_second, is_behind_nat };
+            uses.extend(traffic.uses(&format!("traffic of {}", pool.name), workload));
+        }
+    }
+    Moment { bill: Bill::new(uses, prices, workload), pools, virtual_users }
+}
+
+/// The estimate of a plan.
+pub fn estimate(stack: &Stack, plan: &Plan, observed: &Observed) -> Estimate {
+    let (before, after) = standing(plan, observed);
+    between(stack, &before, &after, observed)
+}
+
+/// The estimate of what a state records. Nothing is read, so the routes of its subnets are not known.
+pub fn estimate_of_state(stack: &Stack, state: &State) -> Estimate {
+    let recorded = state.resources.iter().map(|(address, recorded)| (address.clone(), &recorded.attributes));
+    let standing: Standing = recorded.collect();
+    between(stack, &standing, &standing, &Observed::default())
+}
+
+fn between(stack: &Stack, before: &Standing, after: &Standing, observed: &Observed) -> Estimate {
+    let (workload, prices) = (workload(stack), prices(stack));
+    let before = moment(before, stack, observed, &workload, &prices);
+    let after = moment(after, stack, observed, &workload, &prices);
+    let pools: Vec<PoolCapacity> = after
+        .pools
+        .iter()
+        .map(|pool| {
+            let bill = Bill::new(pool.uses(), &prices, &workload);
+            PoolCapacity {
+                pool: pool.name.clone(),
+                hosts: pool.running,
+                instance_type: pool.host.instance_type.name.to_owned(),
+                hourly: bill.total.hourly,
+                unpriced: bill.total.unpriced,
+                capacity: pool.host.capacity(pool.running, &workload, None),
+            }
+        })
+        .collect();
+    let locations = stack.locations.iter().filter_map(|(name, location)| {
+        let pool = after.pools.iter().find(|pool| pool.name == location.pool)?;
+        let heap = heap(location, pool.host.instance_type.memory_mib << 20);
+        Some(LocationCapacity {
+            location: name.clone(),
+            pool: location.pool.clone(),
+            heap_mib: heap >> 20,
+            capacity: pool.host.capacity(pool.running, &workload, Some(heap)),
+        })
+    });
+    let hosts = after.pools.iter().fold(0_u32, |sum, pool| sum.saturating_add(pool.running));
+    let compared = workload.virtual_users.unwrap_or(after.virtual_users).min(after.virtual_users);
+    Estimate {
+        currency: prices.currency.clone(),
+        million_user_hours: after
+            .bill
+            .total
+            .hourly
+            .saturating_mul(Decimal::from(1_000_000))
+            .checked_div(compared.into())
+            .map(|amount| trunnion_catalog::prices::rounded(amount, 6).normalize()),
+        cost_before: before.bill.total,
+        virtual_users_before: before.virtual_users,
+        virtual_users: after.virtual_users,
+        locations: locations.collect(),
+        comparison: Comparison::new(compared, hosts, after.bill.total.hourly, &workload, &prices),
+        hours_per_month: workload.hours_per_month,
+        assumptions: assumptions(stack, &workload, &prices),
+        cost: after.bill.total,
+        lines: after.bill.lines,
+        unpriced: after.bill.unpriced,
+        pools,
+    }
+}
+
+/// The heap of a location's JVM in bytes, on hosts with this much memory: the last option that sets it, else a quarter of the
+/// memory.
+fn heap(location: &Location, memory: u64) -> u64 {
+    let visible = trunnion_host::visible_memory(memory);
+    let of = |option: &str| {
+        let sized = option.strip_prefix("-Xmx").or_else(|| option.strip_prefix("-XX:MaxHeapSize="));
+        if let Some(size) = sized {
+            return size_of(size);
+        }
+        let percent = option.strip_prefix("-XX:MaxRAMPercentage=")?;
+        let percent = Decimal::from_str_exact(percent).ok()?;
+        rust_decimal::prelude::ToPrimitive::to_u64(&(Decimal::from(visible) * percent / Decimal::ONE_HUNDRED))
+    };
+    location.jvm_options.iter().rev().find_map(|option| of(option)).unwrap_or(visible / 4)
+}
+
+/// A size as the JVM reads it: `128g`, `512m`, `1024k` or bytes.
+fn size_of(text: &str) -> Option<u64> {
+    let shift = match text.bytes().last()?.to_ascii_lowercase() {
+        b'k' => 10,
+        b'm' => 20,
+        b'g' => 30,
+        b't' => 40,
+        _ => return text.parse().ok(),
+    };
+    text.get(..text.len() - 1)?.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// What the figures assume, and what they leave out.
+fn assumptions(stack: &Stack, workload: &Workload, prices: &Prices) -> Vec<String> {
+    let size = match workload.bytes_per_request {
+        Bytes::Together(bytes) => format!("{} B, of which the worse case is taken", grouped(bytes)),
+        Bytes::Each { sent, received } => format!("{} B and {} B back", grouped(sent), grouped(received)),
+    };
+    let mut assumptions = vec![
+        format!(
+            "a virtual user holds {} connections at once and sends {} requests a second of {size} (`workload`)",
+            workload.connections_per_user, workload.requests_per_second_per_user
+        ),
+        format!(
+            "users are spread evenly over {} private and {} public targets (`workload.targets`)",
+            workload.targets.private, workload.targets.public
+        ),
+        format!(
+            "a user takes {} B of Gatling's memory, {} % more for scripts, and {} B of the kernel's for each connection",
+            grouped(workload.memory_per_user),
+            workload.memory_margin_percent,
+            grouped(trunnion_estimate::KERNEL_BYTES_PER_CONNECTION)
+        ),
+        format!(
+            "a request takes {} µs of CPU (Gatling 3.15.1, kept connections, November 2026), and {} % of the vCPUs are used",
+            trunnion_estimate::CPU_MICROS_PER_REQUEST,
+            trunnion_estimate::CPU_PERCENT
+        ),
+        format!("{} % of the baseline bandwidth carries payload", trunnion_estimate::BANDWIDTH_PERCENT),
+        "a pool's capacity is for all tests together that run on it at once".to_owned(),
+        format!(
+            "a month has 730 hours, in {} of which the load runs (`workload.hours_per_month`)",
+            workload.hours_per_month
+        ),
+        format!(
+            "{} % of the traffic to private targets goes to another zone (`workload.other_zone_percent`)",
+            workload.other_zone_percent
+        ),
+        format!("the control plane writes {LOGS_GB_A_MONTH} GB of logs a month, which was not measured"),
+    ];
+    if workload.virtual_users.is_none() {
+        assumptions.push("traffic is left out, because `workload.virtual_users` is not set".to_owned());
+    }
+    if boot::mode(stack) == Mode::Simulation {
+        assumptions
+            .push("simulations name their addresses, so a connection takes a port towards all destinations".to_owned());
+    }
+    assumptions.push(format!("list prices of {} without tax, free tiers and support plans", prices.region));
+    assumptions
+        .push("requests to AWS, secrets, the state's bucket and what a test's targets cost are left out".to_owned());
+    assumptions
+}

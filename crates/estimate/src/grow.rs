@@ -1,0 +1,140 @@
+//! The cheapest change of one pool with which a stack holds more virtual users.
+
+use rust_decimal::Decimal;
+use trunnion_catalog::{InstanceType, instance_types};
+use trunnion_host::{Mode, Tracking};
+
+use crate::{Host, Market, Prices, Workload};
+
+/// A pool of a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// One of its hosts.
+    pub host: Host,
+    /// How many hosts it has.
+    pub count: u32,
+    /// How they are paid.
+    pub market: Market,
+}
+
+/// A change of one pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Growth {
+    /// The pool afterwards.
+    pub pool: Pool,
+    /// The keys that change, with their new values, such as `count: 6`.
+    pub keys: Vec<String>,
+    /// What it costs more for an hour: its instances.
+    pub hourly: Decimal,
+    /// How many virtual users all pools hold then.
+    pub virtual_users: u64,
+}
+
+/// The most hosts of a pool.
+const MOST_HOSTS: u32 = 1_000;
+
+/// How many virtual users all pools hold.
+pub fn held(pools: &[Pool], workload: &Workload) -> u64 {
+    pools.iter().fold(0, |sum, pool| sum.saturating_add(of(pool, workload)))
+}
+
+fn of(pool: &Pool, workload: &Workload) -> u64 {
+    pool.host.capacity(pool.count, workload, None).virtual_users
+}
+
+/// The cheapest change of one pool with which all hold this many users: more hosts, more addresses, untracked connections, or a type
+/// that is larger in every way. Equal costs: the one with fewer changed keys. `None` if no
+/// change of one pool is enough, or none has a price.
+pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices) -> Option<Growth> {
+    let mut best: Option<Growth> = None;
+    for pool in pools {
+        let others = held(pools, workload).saturating_sub(of(pool, workload));
+        let missing = needed.saturating_sub(others);
+        let before = cost(pool, prices);
+        let kinds = instance_types().filter(|kind| {
+            kind.name == pool.host.instance_type.name
+                || is_larger(kind, pool.host.instance_type) && prices.instance(kind.name, pool.market).is_some()
+        });
+        for host in kinds.flat_map(|kind| variants(&pool.host, kind)) {
+            let Some(after) = with(pool, host, missing, workload) else { continue };
+            let hourly = match (cost(&after, prices), before) {
+                (Some(after), Some(before)) => after.saturating_sub(before),
+                // The price of the type does not matter where the hosts stay.
+                _ if after.count == pool.count && after.host.instance_type == pool.host.instance_type => Decimal::ZERO,
+                _ => continue,
+            };
+            let keys = changed(pool, &after);
+            let rank = |growth: &Growth| (growth.hourly, growth.keys.len());
+            let virtual_users = others.saturating_add(of(&after, workload));
+            let growth = Growth { pool: after, keys, hourly, virtual_users };
+            if best.as_ref().is_none_or(|best| rank(&growth) < rank(best)) {
+                best = Some(growth);
+            }
+        }
+    }
+    best
+}
+
+/// Whether a type can take the place of another one: somebody chose that for what it has.
+fn is_larger(kind: &InstanceType, than: &InstanceType) -> bool {
+    kind.architecture == than.architecture
+        && kind.vcpu >= than.vcpu
+        && kind.memory_mib >= than.memory_mib
+        && kind.baseline_mbps >= than.baseline_mbps
+}
+
+/// The hosts that a pool could have with this type: as it is, with all addresses, and with all of them untracked.
+fn variants(host: &Host, kind: &'static InstanceType) -> Vec<Host> {
+    let fits = kind.fits(host.interfaces, host.addresses);
+    let same = fits.then(|| Host { instance_type: kind, ..host.clone() });
+    let wide = Host {
+        instance_type: kind,
+        interfaces: kind.max_interfaces(),
+        addresses: kind.ipv4_per_interface,
+        ..host.clone()
+    };
+    let untracked = (kind.max_interfaces() > 1 && host.mode != Mode::Off)
+        .then(|| Host { tracking: Tracking::Untracked, ..wide.clone() });
+    let same_untracked = (fits && host.interfaces > 1 && host.mode != Mode::Off).then(|| Host {
+        instance_type: kind,
+        tracking: Tracking::Untracked,
+        ..host.clone()
+    });
+    same.into_iter().chain(same_untracked).chain([wide]).chain(untracked).collect()
+}
+
+/// The pool with this host and as many hosts as it needs; never fewer of the same type than before.
+fn with(pool: &Pool, host: Host, missing: u64, workload: &Workload) -> Option<Pool> {
+    let one = host.capacity(1, workload, None).virtual_users;
+    let needed = u32::try_from(missing.div_ceil(one.max(1))).ok().filter(|_| one > 0)?;
+    let least = if host.instance_type == pool.host.instance_type { pool.count } else { 1 };
+    let after = Pool { host, count: needed.max(least), ..pool.clone() };
+    (after.count <= MOST_HOSTS && of(&after, workload) >= missing).then_some(after)
+}
+
+fn cost(pool: &Pool, prices: &Prices) -> Option<Decimal> {
+    prices.instance(pool.host.instance_type.name, pool.market)?.amount.checked_mul(pool.count.into())
+}
+
+fn changed(before: &Pool, after: &Pool) -> Vec<String> {
+    let mut keys = Vec::new();
+    let (old, new) = (&before.host, &after.host);
+    if old.instance_type != new.instance_type {
+        keys.push(format!("instance_type: {}", new.instance_type.name));
+    }
+    for (key, old, new) in [
+        ("count", before.count, after.count),
+        ("interfaces", old.interfaces, new.interfaces),
+        ("addresses", old.addresses, new.addresses),
+    ] {
+        if old != new {
+            keys.push(format!("{key}: {new}"));
+        }
+    }
+    if old.tracking != new.tracking {
+        keys.push(format!("tracking: {}", new.tracking));
+    }
+    keys
+}

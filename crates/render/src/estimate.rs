@@ -1,0 +1,202 @@
+//! What a plan costs and how many virtual users it holds, as text for people.
+
+use std::fmt::Write as _;
+
+use rust_decimal::Decimal;
+use trunnion_catalog::prices::rounded;
+use trunnion_estimate::{Capacity, Estimate, Line, Per, PoolCapacity, Total, grouped};
+
+use crate::{Column, style, table::table, value::safe};
+
+/// The part of a plan about cost and capacity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Estimated {
+    /// Each pool: its name, its hosts, and what they cost and hold.
+    pub pools: Vec<[String; 3]>,
+    /// Sentences about the whole: a label and a text.
+    pub whole: Vec<[String; 2]>,
+    /// What changes, after the number of changes: cost and virtual users.
+    pub changes: Vec<String>,
+}
+
+impl Estimated {
+    /// The content of an estimate.
+    pub fn of(estimate: &Estimate) -> Self {
+        let currency = safe(&estimate.currency);
+        let mut whole = vec![["in all".to_owned(), totals(&estimate.cost, &currency)]];
+        if let Some(amount) = estimate.million_user_hours {
+            let unpriced = if estimate.cost.unpriced.is_empty() { "" } else { ", without what is unpriced" };
+            let text = format!("{} {currency} for a million hours of a virtual user{unpriced}", rounded(amount, 2));
+            whole.push(["per user".to_owned(), text]);
+        }
+        if estimate.cost_before != Total::default() {
+            whole.push(["before".to_owned(), totals(&estimate.cost_before, &currency)]);
+        }
+        for location in &estimate.locations {
+            if location.capacity.binds == Some(trunnion_estimate::Limit::Heap) {
+                let text = format!(
+                    "one test holds {}, limited by its heap of {} MiB",
+                    users(location.capacity.virtual_users),
+                    grouped(location.heap_mib)
+                );
+                whole.push([safe(&location.location), text]);
+            }
+        }
+        if let Some(comparison) = &estimate.comparison {
+            let mut text = format!(
+                "{} hold {}: {} credits an hour instead of {}",
+                counted(comparison.managed_generators, "managed generator"),
+                users(comparison.virtual_users),
+                grouped(comparison.managed_credits_per_hour),
+                grouped(comparison.credits_per_hour)
+            );
+            match (&comparison.managed_hourly, &comparison.hourly, &comparison.cheaper_from_credit) {
+                (Some(managed), Some(own), _) => {
+                    let (managed, own) = (rounded(*managed, 2), rounded(*own, 2));
+                    let _ = write!(text, "; {managed} {currency} an hour instead of {own} with the credits");
+                }
+                (_, _, Some(credit)) => {
+                    let _ = write!(text, "; hosts are cheaper from {} {currency} a credit on", rounded(*credit, 4));
+                }
+                _ => {}
+            }
+            whole.push(["instead".to_owned(), text]);
+        }
+        Self {
+            pools: estimate.pools.iter().map(|pool| self::pool(pool, &currency)).collect(),
+            whole,
+            changes: changes(estimate, &currency),
+        }
+    }
+}
+
+fn pool(pool: &PoolCapacity, currency: &str) -> [String; 3] {
+    let hosts = format!("{} × {}", pool.hosts, safe(&pool.instance_type));
+    let unpriced = if pool.unpriced.is_empty() { "" } else { " and unpriced parts" };
+    let text = format!("{} · {} {currency} an hour{unpriced}", held(&pool.capacity), rounded(pool.hourly, 2));
+    [safe(&pool.pool), hosts, text]
+}
+
+/// `holds 1,939,393 virtual users, limited by CPU`
+fn held(capacity: &Capacity) -> String {
+    let limit = capacity.binds.map(|limit| format!(", limited by {}", limit.words())).unwrap_or_default();
+    format!("holds {}{limit}", users(capacity.virtual_users))
+}
+
+fn totals(total: &Total, currency: &str) -> String {
+    let unpriced = match total.unpriced.as_slice() {
+        [] => String::new(),
+        names => format!("; unpriced: {}", names.iter().map(|name| safe(name)).collect::<Vec<_>>().join(", ")),
+    };
+    format!("{} {currency} an hour, {} a month{unpriced}", rounded(total.hourly, 2), rounded(total.monthly, 2))
+}
+
+fn changes(estimate: &Estimate, currency: &str) -> Vec<String> {
+    let hourly = rounded(estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly), 2);
+    let sign = if hourly.is_sign_negative() { "" } else { "+" };
+    let is_new = |item: &String| !estimate.cost_before.unpriced.contains(item);
+    let and = if estimate.cost.unpriced.iter().any(is_new) { " and unpriced parts" } else { "" };
+    let (before, after) = (estimate.virtual_users_before, estimate.virtual_users);
+    let (users_sign, difference) = if after < before { ("-", before - after) } else { ("+", after - before) };
+    vec![format!("{sign}{hourly} {currency} an hour{and}"), format!("{users_sign}{}", users(difference))]
+}
+
+/// What a stack costs, line by line, with the source of each price.
+pub fn cost(estimate: &Estimate) -> String {
+    let currency = safe(&estimate.currency);
+    let mut text = title(&format!("Cost in {currency}"));
+    let rows: Vec<Vec<String>> = estimate.lines.iter().map(cost_row).collect();
+    text += &table(
+        &[
+            Column::Left(""),
+            Column::Left(""),
+            Column::Right("an hour"),
+            Column::Right("a month"),
+            Column::Left(""),
+            Column::Left("price"),
+        ],
+        &rows,
+    );
+    let _ = write!(text, "\n  in all: {}\n", totals(&estimate.cost, &currency));
+    if !estimate.unpriced.is_empty() {
+        text +=
+            "  Unpriced parts are missing in these sums. To give them a price, write into the stack file:\n  prices:\n";
+        for one in &estimate.unpriced {
+            let elsewhere = one.elsewhere.as_ref().map(|known| format!("  # {}", safe(known))).unwrap_or_default();
+            let _ = writeln!(text, "    {}{elsewhere}", safe(&one.key));
+        }
+    }
+    text
+}
+
+fn cost_row(line: &Line) -> Vec<String> {
+    let per = match line.per {
+        Per::Hour => "an hour",
+        Per::Month => "a month",
+        Per::HourOfLoad => "an hour of load",
+    };
+    let amount = |amount: Option<Decimal>, places| {
+        amount.map_or("unpriced".to_owned(), |amount| rounded(amount, places).to_string())
+    };
+    vec![
+        safe(&line.of),
+        format!("{} × {}", line.count, safe(&line.item)),
+        amount(line.hourly, 4),
+        amount(line.monthly, 2),
+        format!("{} {per}", line.quantity),
+        match (&line.price, &line.source) {
+            (Some(price), Some(source)) => format!("{price} ({})", safe(source)),
+            _ => String::new(),
+        },
+    ]
+}
+
+/// How many virtual users a stack holds, with each limit.
+pub fn capacity(estimate: &Estimate) -> String {
+    let mut text = title("Capacity");
+    let pools = estimate.pools.iter().map(|pool| {
+        (format!("pool {} ({} × {})", safe(&pool.pool), pool.hosts, safe(&pool.instance_type)), &pool.capacity)
+    });
+    let locations = estimate.locations.iter().map(|location| {
+        let heap = grouped(location.heap_mib);
+        (
+            format!("location {}, one JVM with {heap} MiB of heap on each host", safe(&location.location)),
+            &location.capacity,
+        )
+    });
+    for (name, capacity) in pools.chain(locations) {
+        let _ = write!(text, "  {name}: {}", held(capacity));
+        if let Some(lifted) = &capacity.lifted_by {
+            let _ = write!(text, "; raised by {}", safe(lifted));
+        }
+        let _ = write!(
+            text,
+            "\n    {} requests and {} packets a second\n",
+            grouped(capacity.requests_per_second),
+            grouped(capacity.packets_per_second)
+        );
+        for bound in &capacity.bounds {
+            let _ = writeln!(text, "    {:>16}  {}", grouped(bound.virtual_users), bound.limit.words());
+        }
+    }
+    let _ = writeln!(text, "  in all: {}", users(estimate.virtual_users));
+    text
+}
+
+/// What the figures assume, and what they leave out.
+pub fn assumptions(estimate: &Estimate) -> String {
+    let lines = estimate.assumptions.iter().map(|line| format!("  - {}\n", safe(line)));
+    format!("{}{}", title("Assumptions"), lines.collect::<String>())
+}
+
+fn title(text: &str) -> String {
+    format!("{}{text}{:#}\n", style::STRONG, style::STRONG)
+}
+
+fn users(count: u64) -> String {
+    counted(count, "virtual user")
+}
+
+fn counted(count: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(count), if count == 1 { "" } else { "s" })
+}

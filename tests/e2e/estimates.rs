@@ -1,0 +1,251 @@
+//! What plans cost and hold, and budgets.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use trunnion_tests::{SandboxProcess, Stage, root};
+
+/// The estimate of a plan.
+fn estimate(stage: &Stage) -> Value {
+    let plan: Value = serde_json::from_str(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
+    plan["remarks"]["estimate"].clone()
+}
+
+/// A stack of the repository in us-east-1, where everything has a price.
+fn in_us_east_1(name: &str) -> String {
+    let text = fs::read_to_string(root().join("stacks").join(name)).unwrap();
+    text.replace("eu-west-3", "us-east-1")
+}
+
+/// Each line: whose it is, how many, what, the cost for an hour and for a month.
+fn lines(estimate: &Value) -> Vec<(String, u64, String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or("unpriced").to_owned();
+    let line = |line: &Value| {
+        let (of, count, item) = (text(&line["of"]), line["count"].as_u64().unwrap(), text(&line["item"]));
+        (of, count, item, text(&line["hourly"]), text(&line["monthly"]))
+    };
+    estimate["lines"].as_array().unwrap().iter().map(line).collect()
+}
+
+#[track_caller]
+fn priced(stack: &str, expected: &[(&str, u64, &str, &str, &str)], hourly: &str, monthly: &str) {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::new(stack).at(&sandbox);
+    let estimate = estimate(&stage);
+    let found = lines(&estimate);
+    let found: Vec<(&str, u64, &str, &str, &str)> = found
+        .iter()
+        .map(|(of, count, item, hourly, monthly)| (&**of, *count, &**item, &**hourly, &**monthly))
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(estimate["cost"], json!({"hourly": hourly, "monthly": monthly}));
+    assert_eq!(estimate["cost_before"], json!({"hourly": "0", "monthly": "0"}));
+    // What was applied costs the same as what was planned.
+    stage.converge(&[]);
+    let shown: Value = serde_json::from_str(&stage.succeed(&["show", "--cost", "--json"]).stdout).unwrap();
+    assert_eq!(shown["cost"]["hourly"].as_str().map(str::len), Some(hourly.len()));
+    let again = serde_json::from_str::<Value>(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
+    let again = &again["remarks"]["estimate"];
+    assert_eq!((&again["cost"], &again["cost_before"]), (&estimate["cost"], &estimate["cost"]));
+    assert_eq!(again["virtual_users_before"], estimate["virtual_users"]);
+}
+
+/// By hand, from the tables' sources: c7i.xlarge 0.1785; gp3 0.08 for a GB-month; Fargate 0.04048 for a vCPU and 0.004445 for a
+/// GB; IPv4 0.005; logs 0.50 and 0.03; S3 0.023.
+#[test]
+fn the_shortest_stack_is_priced_by_hand() {
+    let expected = [
+        // 0.1785 × 730 = 130.305
+        ("instance.small", 1, "c7i.xlarge", "0.1785", "130.305"),
+        // 30 × 0.08 = 2.40; / 730 = 0.0032877
+        ("instance.small", 1, "gp3_gb_month", "0.003288", "2.4"),
+        // The subnet of the default VPC gives a host with one interface a public address: 0.005 × 730 = 3.65
+        ("elastic_ip.small", 1, "public_ipv4_hour", "0.005", "3.65"),
+        // 1 × 0.04048 × 730 = 29.5504
+        ("ecs_service.control_plane", 1, "fargate_vcpu_hour", "0.04048", "29.5504"),
+        // 3 × 0.004445 = 0.013335; × 730 = 9.73455
+        ("ecs_service.control_plane", 1, "fargate_gb_hour", "0.013335", "9.73455"),
+        ("ecs_service.control_plane", 1, "public_ipv4_hour", "0.005", "3.65"),
+        // 1 GB × 0.50; / 730 = 0.0006849
+        ("log_group.control_plane", 1, "logs_gb", "0.000685", "0.5"),
+        // 1 GB × 0.03 for 30 days
+        ("log_group.control_plane", 1, "logs_gb_month", "0.000041", "0.03"),
+        // 0.01 GB × 0.023
+        ("s3_object.generator", 1, "s3_gb_month", "0", "0.00023"),
+    ];
+    // 130.305 + 2.4 + 3.65 + 29.5504 + 9.73455 + 3.65 + 0.5 + 0.03 + 0.00023 = 179.82018
+    priced(&in_us_east_1("minimal.yaml"), &expected, "0.246329", "179.82018");
+}
+
+#[test]
+fn large_hosts_and_their_traffic_are_priced_by_hand() {
+    let stack = in_us_east_1("minimal.yaml")
+        .replace(
+            "{ instance_type: c7i.xlarge, zone: us-east-1a }",
+            "{ instance_type: c6in.32xlarge, zone: us-east-1a, count: 4, interfaces: 8, addresses: 30, volume_gib: 100, \
+             tracking: untracked }",
+        )
+        .replace("control_plane:", "control_plane:\n  public_ip: false\n  log_retention_days: 60")
+        + "workload: { virtual_users: 1000000, requests_per_second_per_user: 0.1, bytes_per_request: { sent: 1000, received: \
+           9000 }, hours_per_month: 10 }\n";
+    let expected = [
+        // 4 × 7.2576 = 29.0304; × 730 = 21192.192
+        ("instance.small", 4, "c6in.32xlarge", "29.0304", "21192.192"),
+        // 4 × 100 × 0.08 = 32; / 730 = 0.0438356
+        ("instance.small", 4, "gp3_gb_month", "0.043836", "32"),
+        ("ecs_service.control_plane", 1, "fargate_vcpu_hour", "0.04048", "29.5504"),
+        ("ecs_service.control_plane", 1, "fargate_gb_hour", "0.013335", "9.73455"),
+        ("log_group.control_plane", 1, "logs_gb", "0.000685", "0.5"),
+        // 1 GB × 2 months × 0.03
+        ("log_group.control_plane", 1, "logs_gb_month", "0.000082", "0.06"),
+        ("s3_object.generator", 1, "s3_gb_month", "0", "0.00023"),
+        // 100,000 requests a second × 3,600 × 10,000 B × 2 ends / 2^30 = 6705.522537 GB; × 0.01 = 67.05522537 an hour; × 10
+        ("traffic of small", 1, "zone_transfer_gb", "67.055225", "670.552254"),
+    ];
+    // 29.0304 + 0.043836 + 0.04048 + 0.013335 + 0.000685 + 0.000082 + 67.055225 = 96.184043
+    // 21192.192 + 32 + 29.5504 + 9.73455 + 0.5 + 0.06 + 0.00023 + 670.552254 = 21934.589434
+    priced(&stack, &expected, "96.184043", "21934.589434");
+}
+
+#[test]
+fn own_prices_in_another_currency_are_priced_by_hand() {
+    let stack = in_us_east_1("minimal.yaml").replace(
+        "zone: us-east-1a }",
+        "zone: us-east-1a, count: 2, interfaces: 2, addresses: 2, public_addresses: 2, market: spot }",
+    ) + "prices: { currency: EUR, exchange_rate: 0.9, spot: { c7i.xlarge: 0.07 } }\n";
+    let expected = [
+        // 2 × 0.07 EUR = 0.14; × 730 = 102.2
+        ("instance.small", 2, "c7i.xlarge (spot)", "0.14", "102.2"),
+        // 2 × 30 × 0.08 × 0.9 = 4.32; / 730 = 0.0059178
+        ("instance.small", 2, "gp3_gb_month", "0.005918", "4.32"),
+        // 4 × 0.005 × 0.9 = 0.018; × 730 = 13.14
+        ("elastic_ip.small", 4, "public_ipv4_hour", "0.018", "13.14"),
+        // 0.04048 × 0.9 = 0.036432; × 730 = 26.59536
+        ("ecs_service.control_plane", 1, "fargate_vcpu_hour", "0.036432", "26.59536"),
+        // 3 × 0.004445 × 0.9 = 0.0120015 (0.012002); × 730 = 8.761095
+        ("ecs_service.control_plane", 1, "fargate_gb_hour", "0.012002", "8.761095"),
+        ("ecs_service.control_plane", 1, "public_ipv4_hour", "0.0045", "3.285"),
+        ("log_group.control_plane", 1, "logs_gb", "0.000616", "0.45"),
+        ("log_group.control_plane", 1, "logs_gb_month", "0.000037", "0.027"),
+        ("s3_object.generator", 1, "s3_gb_month", "0", "0.000207"),
+    ];
+    // 0.14 + 0.005918 + 0.018 + 0.036432 + 0.012002 + 0.0045 + 0.000616 + 0.000037 = 0.217505
+    // 102.2 + 4.32 + 13.14 + 26.59536 + 8.761095 + 3.285 + 0.45 + 0.027 + 0.000207 = 158.778662
+    priced(&stack, &expected, "0.217505", "158.778662");
+}
+
+/// 500,000 users were the ceiling on managed generators: 64,512 for each, by the ports of its one address.
+#[test]
+fn two_large_hosts_hold_four_times_as_many_users_as_eight_managed_generators() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::new(&in_us_east_1("two-million.yaml")).at(&sandbox);
+    let estimate = estimate(&stage);
+    let number = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
+    let comparison = &estimate["comparison"];
+    let each = comparison["users_per_managed_generator"].as_u64().unwrap();
+    let (before, after) = (8 * each, estimate["virtual_users"].as_u64().unwrap());
+    assert_eq!((before, after), (516_096, 3_870_400));
+    assert!(after >= 4 * before);
+    // For a million hours of a user, with a credit of p US dollars: managed 1,000,000 / 64,512 × 60 p = 930 p; hosts 60 p and what
+    // AWS charges. So they are a tenth of the cost if a credit costs at least 0.056 US dollars, which no public list says.
+    let of_aws = number(&estimate["million_user_hours"]);
+    let (managed, own) = (60.0 * 1e6 / 64_512.0, 60.0 * 2.0 * 1e6 / 2_000_000.0);
+    let tenth = of_aws / (0.1 * managed - own);
+    assert!((0.05..0.08).contains(&tenth), "{tenth}: {estimate:#}");
+    assert_eq!(comparison["managed_generators"], 32);
+    assert_eq!(
+        (&comparison["managed_credits_per_hour"], &comparison["credits_per_hour"]),
+        (&json!(1_920), &json!(120))
+    );
+}
+
+#[test]
+fn more_users_than_the_pools_hold_are_refused_with_the_cheapest_change() {
+    let stage = Stage::with("minimal");
+    let base = in_us_east_1("minimal.yaml");
+    let with = |workload: &str| format!("{base}workload: {{ {workload} }}\n");
+    stage.write("stack.yaml", with("virtual_users: 5000000, requests_per_second_per_user: 0"));
+    let refused = stage.run(&["plan"]);
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    for expected in
+        ["`workload.virtual_users` is 5,000,000, but the pools hold 64,511", "the cheapest change of one pool"]
+    {
+        assert!(refused.said().contains(expected), "{expected} in\n{}", refused.said());
+    }
+    stage.write("stack.yaml", with("virtual_users: 64511, requests_per_second_per_user: 0"));
+    stage.succeed(&["plan"]);
+    assert!(!stage.path(".trunnion/minimal.json").exists());
+}
+
+#[test]
+fn a_budget_refuses_what_costs_more_and_never_the_way_out() {
+    let sandbox = SandboxProcess::start(&[]);
+    let base = in_us_east_1("minimal.yaml");
+    let with = |count: u32, budget: &str| {
+        base.replace("zone: us-east-1a }", &format!("zone: us-east-1a, count: {count} }}"))
+            + &format!("budget: {{ {budget} }}\n")
+    };
+    let stage = Stage::new(&with(2, "hourly: 0.4")).at(&sandbox);
+    let planned = stage.run(&["plan", "--out", "plan.json"]);
+    assert_eq!(planned.code, 1);
+    for expected in ["`budget.hourly` is 0.40 USD", "`instance.small`: 2 × c7i.xlarge, 0.36 USD an hour"] {
+        assert!(planned.said().contains(expected), "{expected} in\n{}", planned.said());
+    }
+    assert!(planned.stdout.contains(" to create · +0."), "the plan is shown: {}", planned.stdout);
+    let before = sandbox.calls();
+    for arguments in [&["apply", "--yes"][..], &["apply", "plan.json", "--yes"]] {
+        let refused = stage.run(arguments);
+        assert_eq!(refused.code, 1, "{}", refused.said());
+        assert!(refused.stderr.contains("plan::budget"), "{}", refused.stderr);
+    }
+    assert!(sandbox.changing_calls().is_empty(), "{before}");
+
+    stage.write("stack.yaml", with(2, "hourly: 0.5, monthly: 400"));
+    stage.converge(&[]);
+    stage.write("stack.yaml", with(1, "hourly: 0.01"));
+    stage.converge(&[]);
+    stage.succeed(&["destroy", "--yes"]);
+}
+
+#[test]
+fn nobody_can_tell_without_prices_and_the_message_has_the_lines() {
+    let base = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap();
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::new(&format!("{base}budget: {{ monthly: 1000 }}\n")).at(&sandbox);
+    let refused = stage.run(&["plan"]);
+    assert_eq!(refused.code, 1);
+    for expected in ["nobody can tell", "fargate_vcpu_hour: …", "0.04048 in us-east-1", "s3_gb_month"] {
+        assert!(refused.said().contains(expected), "{expected} in\n{}", refused.said());
+    }
+    let prices = "prices: { fargate_vcpu_hour: 0.0486, fargate_gb_hour: 0.0053, logs_gb: 0.59, logs_gb_month: 0.0315, \
+                  s3_gb_month: 0.024 }\n";
+    stage.write("stack.yaml", format!("{base}budget: {{ monthly: 1000 }}\n{prices}"));
+    stage.converge(&[]);
+}
+
+#[test]
+fn a_written_plan_keeps_its_prices() {
+    let sandbox = SandboxProcess::start(&[]);
+    let base = in_us_east_1("minimal.yaml") + "budget: { hourly: 0.25 }\n";
+    let stage = Stage::new(&base).at(&sandbox);
+    stage.succeed(&["plan", "--out", "plan.json"]);
+    // The price rises after the plan was reviewed.
+    stage.write("stack.yaml", format!("{base}prices: {{ instances: {{ c7i.xlarge: 9 }} }}\n"));
+    let refused = stage.run(&["apply", "--yes"]);
+    assert!(refused.stderr.contains("plan::budget"), "{}", refused.stderr);
+    stage.succeed(&["apply", "plan.json", "--yes"]);
+}
+
+#[test]
+fn a_region_without_prices_is_unpriced_and_not_free() {
+    let sandbox = SandboxProcess::start(&[]);
+    let text = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap().replace("eu-west-3", "eu-central-2");
+    let stage = Stage::new(&text).at(&sandbox);
+    let plan = stage.run(&["plan", "--json"]);
+    assert_eq!(plan.code, 0, "{}", plan.said());
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    let estimate = &plan["remarks"]["estimate"];
+    assert!(estimate["cost"]["unpriced"].as_array().unwrap().contains(&json!("c7i.xlarge")), "{estimate:#}");
+    let shown = stage.run(&["plan"]).stdout;
+    assert!(shown.contains("and unpriced parts"), "{shown}");
+}
