@@ -102,9 +102,12 @@ moved-two-pools-to-one
 no-environments
 number-with-a-leading-zero
 pool-in-two-locations
+prices-with-a-rate-and-no-currency
+prices-without-an-exchange-rate
 public-addresses-without-public-ip
 public-key-cut-short
 range-with-bits-behind-its-prefix
+rate-with-many-places
 region-of-an-isolated-partition
 secret-of-another-account
 secret-of-another-partition

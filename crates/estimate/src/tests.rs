@@ -71,14 +71,19 @@ fn public_targets_need_public_addresses_or_a_way_for_all() {
 
 #[test]
 fn memory_holds_what_one_jvm_was_measured_to_hold() {
-    // 640,000 users took 6,185 B of the JVM's and 4,204 B of the kernel's memory each.
-    let measured = 640_000 * (6_185 + 4_204) + (180 << 20) + (256 << 20);
-    let workload = Workload { memory_per_user: 6_185, ..idle() };
-    assert_eq!(crate::users_in(measured, &workload), 640_000);
-    let with_margin = Workload { memory_margin_percent: 100, ..workload };
-    assert!(crate::users_in(measured, &with_margin) < 410_000);
+    // Users, their resident memory with Gatling's own, and the kernel's at both ends: idle WebSocket users of two runs, and HTTP
+    // users with a request in flight.
+    for (users, resident, kernel) in [(640_000, 6_185, 8_408), (100_000, 7_378, 8_301), (100_000, 7_947, 8_295)] {
+        let memory = users * (resident + kernel / 2) + crate::SYSTEM_BYTES;
+        let predicted = crate::users_in(memory, &idle());
+        assert!((users / 10 * 9..=users).contains(&predicted), "{predicted} of {users}");
+    }
+    let with_margin = Workload { memory_margin_percent: 100, ..idle() };
+    assert!(crate::users_in(8 << 30, &with_margin) < crate::users_in(8 << 30, &idle()) * 2 / 3);
     assert_eq!(crate::users_in(0, &with_margin), 0);
-    assert_eq!(crate::users_in_heap(8_000 * 1_000 + (180 << 20), &idle()), 1_000);
+    // 1,000,000 users were held in this heap.
+    let heap = crate::users_in_heap(7_347 << 20, &idle());
+    assert!((900_000..1_000_000).contains(&heap), "{heap}");
 }
 
 #[test]

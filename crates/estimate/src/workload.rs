@@ -84,10 +84,10 @@ impl Targets {
 impl Workload {
     /// Decimal places of a rate.
     pub const RATE_PLACES: u32 = 6;
-    /// Resident memory of a user with one plain connection: 6,185 B of an idle WebSocket user (640,000 users), 7,947 B of an
-    /// HTTP user with a request in flight (100,000 users). A TLS 1.3 user takes 40,246 B (20,000 users). Gatling 3.15.1, Java
-    /// 17, November 2026.
-    pub const MEMORY_PER_USER: u64 = 8_000;
+    /// Resident memory of a user with one plain connection, beside Gatling's own 180 MiB: 6,060 B of an HTTP user with a
+    /// request in flight (100,000 users, 7,947 B with Gatling's own), 5,890 B of an idle WebSocket user (640,000 users, 6,185
+    /// B). A TLS 1.3 user takes 30,809 B (20,000 users, 40,246 B). Gatling 3.15.1, Java 17, November 2026.
+    pub const MEMORY_PER_USER: u64 = 6_100;
     /// Hours of a month, as AWS counts them in its calculator.
     pub const HOURS_OF_A_MONTH: u32 = 730;
 }

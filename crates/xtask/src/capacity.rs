@@ -15,7 +15,8 @@
 use std::{
     fmt::Write as _,
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
+    os::fd::AsRawFd as _,
     sync::mpsc::{self, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -30,7 +31,7 @@ use nix::{
     sched::{CloneFlags, setns},
     sys::{
         resource::{Resource, getrlimit},
-        socket::{Backlog, setsockopt, sockopt},
+        socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,9 @@ pub(crate) struct Holder {
     /// Hold them until this process ends; otherwise close them at once
     #[arg(long)]
     hold: bool,
+    /// Bind each connection to the next of these addresses, without a wish for a port, as a simulation does
+    #[arg(long, value_delimiter = ',')]
+    from: Vec<Ipv4Addr>,
 }
 
 /// The result of a holder.
@@ -113,7 +117,7 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
     let mut nanos = Vec::with_capacity(arguments.most);
     while held.len() < arguments.most {
         let before = Instant::now();
-        let connected = TcpStream::connect(arguments.destination);
+        let connected = connect(arguments.destination, &arguments.from, held.len());
         nanos.push(u64::try_from(before.elapsed().as_nanos())?);
         match connected {
             Ok(stream) => held.push(stream),
@@ -148,6 +152,55 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
         setsockopt(stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 })?;
     }
     Ok(())
+}
+
+/// A connection that binds its turn of these addresses first; with none, it binds nothing.
+fn connect(destination: SocketAddr, from: &[Ipv4Addr], turn: usize) -> io::Result<TcpStream> {
+    let Some(source) = turn.checked_rem(from.len()).and_then(|at| from.get(at)) else {
+        return TcpStream::connect(destination);
+    };
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(*source, 0)))?;
+    let SocketAddr::V4(destination) = destination else { return Err(io::ErrorKind::Unsupported.into()) };
+    nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrIn::from(destination))?;
+    Ok(TcpStream::from(socket))
+}
+
+/// Opens connections from the host to all these destinations at once until none is possible any more, as this user, and returns
+/// their number.
+pub(crate) fn until_full(
+    stage: &Stage,
+    user: &str,
+    destinations: &[SocketAddr],
+    from: &[String],
+) -> Result<u64, Failure> {
+    fs::copy("/proc/self/exe", stage.path(XTASK))?;
+    let (mut listeners, mut holders) = (Vec::new(), Vec::new());
+    for (number, destination) in (0..).zip(destinations) {
+        let target = stage.target(number)?;
+        target.sysctl(&["net.core.somaxconn=2000000", "net.ipv4.tcp_max_syn_backlog=200000"])?;
+        let command =
+            target.command(&[&std::env::current_exe()?.display().to_string(), "listen", &destination.to_string()]);
+        let listener = Service::start(command, "listen".into(), target)?;
+        wait_for_line(&listener)?;
+        listeners.push(listener);
+    }
+    let (most, from) = (most_of_a_process()?.to_string(), from.join(","));
+    for destination in destinations {
+        let destination = destination.to_string();
+        let mut command = vec![XTASK, "hold", &destination, &most, "60", "--hold"];
+        if !from.is_empty() {
+            command.extend(["--from", &from]);
+        }
+        holders.push(stage.start_as_user(user, &command)?);
+    }
+    let mut connections = 0;
+    for holder in &holders {
+        let one: Opened = serde_json::from_str(&wait_for_line(holder)?)?;
+        connections += u64::try_from(one.connections)?;
+    }
+    drop(listeners);
+    Ok(connections)
 }
 
 /// Listens and keeps connections in the socket's queue until this process ends.

@@ -8,6 +8,8 @@
 mod long;
 mod rig;
 
+pub(crate) use rig::stop_at_signals;
+
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -90,6 +92,12 @@ const CASES: &[Case] = &[
     Case::new("TlsClosed", 1_600, true, true),
     Case::new("Http2", 1_600, true, true),
 ];
+
+/// Memory of one JVM with this many WebSocket users, as [`long::memory`] measures it. The stage must be free.
+pub(crate) fn memory_of(users: u64) -> Result<u64, Failure> {
+    check_tools(TOOLS)?;
+    long::memory(&rig::prepare()?, users)
+}
 
 /// Runs the simulations, and returns whether all went as expected.
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]

@@ -17,6 +17,8 @@ mod killpoints;
 mod live;
 #[cfg(target_os = "linux")]
 mod maven;
+#[cfg(target_os = "linux")]
+mod model;
 mod pacing;
 #[cfg(target_os = "linux")]
 mod packages;
@@ -68,6 +70,9 @@ enum Chore {
     /// Run simulations of the real Gatling on a host beside the service, and check that addresses are used evenly; needs root
     #[cfg(target_os = "linux")]
     Gatling(gatling::Arguments),
+    /// Compare the capacity model with the kernel and with Gatling in settings that a seed draws; needs root and some minutes
+    #[cfg(target_os = "linux")]
+    Model(model::Arguments),
     /// Open connections and hold them (used by `capacity`)
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
@@ -130,6 +135,8 @@ fn main() -> ExitCode {
             result => result.map(drop),
         },
         #[cfg(target_os = "linux")]
+        #[cfg(target_os = "linux")]
+        Chore::Model(arguments) => model::model(&arguments),
         Chore::Hold(arguments) => capacity::hold(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Listen { address } => capacity::listen(address),

@@ -4,11 +4,11 @@ use rust_decimal::Decimal;
 use serde_json::json;
 
 use super::{
-    Around, Described,
+    Around, Below, Described,
     decimals::Number,
     key::{Kind, optional, or, or_else},
     kinds::{Integer, Nested},
-    section::section,
+    section::{Section as _, section},
 };
 use crate::{diagnostic::Findings, field::Field, field::Map, model::Bytes, tree::Value};
 
@@ -33,8 +33,8 @@ section! {
         /// The destinations of the load.
         targets: Targets = or(Nested::new(), "{}"),
         /// Memory of Gatling for each virtual user, in bytes, without the kernel's part. The default was measured with one plain
-        /// connection for each user; with TLS, it was 40,000.
-        memory_per_user: u32 = or(Integer(1..=1_073_741_824), "8000").such_as(&["40000"]),
+        /// connection for each user; with TLS, it was 31,000.
+        memory_per_user: u32 = or(Integer(1..=1_073_741_824), "6100").such_as(&["31000"]),
         /// What scripts need beside that, for feeders, bodies and checks, in percent of it.
         memory_margin_percent: u32 = or(Integer(0..=10_000), "100").such_as(&["50"]),
         /// How many hours of a month the load runs. Traffic costs money in these hours.
@@ -80,12 +80,12 @@ struct Size;
 const LARGEST: u32 = 1 << 30;
 
 section! {
-    /// Both sizes.
+    /// Each size by itself, in bytes.
     pub struct Sizes {
         /// The request.
-        sent: u32 = or(Integer(0..=LARGEST), "0"),
+        sent: u32 = or(Integer(0..=LARGEST), "0").such_as(&["2000"]),
         /// The response.
-        received: u32 = or(Integer(0..=LARGEST), "0"),
+        received: u32 = or(Integer(0..=LARGEST), "0").such_as(&["50000"]),
     }
 }
 
@@ -101,22 +101,14 @@ impl Kind for Size {
     }
 
     fn describe(&self) -> Described {
-        let number = json!({ "type": "integer", "minimum": 0, "maximum": LARGEST });
         Described {
             name: "whole number, or a map".to_owned(),
             bounds: vec![
                 format!("request and response together: 0 to {LARGEST}"),
                 "each: `sent` for the request, `received` for the response".to_owned(),
             ],
-            forms: vec![
-                number.clone(),
-                json!({
-                    "type": "object",
-                    "properties": { "sent": number, "received": number },
-                    "additionalProperties": false,
-                }),
-            ],
-            is_replaced: true,
+            forms: vec![json!({ "type": "integer", "minimum": 0, "maximum": LARGEST })],
+            below: Below::Keys(Sizes::describe()),
             ..Described::default()
         }
     }

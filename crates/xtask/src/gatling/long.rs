@@ -73,6 +73,15 @@ pub(super) fn measure(files: &Path, aim: &Aim) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Memory of one JVM with this many WebSocket users and of the kernel for this end of their connections, in bytes.
+pub(super) fn memory(files: &Path, users: u64) -> Result<u64, Failure> {
+    let mut rig = Rig::new(files, PORTS, Sizes::of(users)?)?;
+    rig.start_service()?;
+    let held = hold(&mut rig, &Aim { users, rate: 2_000, pairs: 0 })?;
+    ensure!(held.users == users, "only {} of {users} users were held: {}", held.users, held.end);
+    Ok(held.rss + held.kernel / 2)
+}
+
 /// One JVM that holds users.
 struct Held {
     users: u64,

@@ -53,7 +53,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// From now on, Ctrl-C and SIGTERM do not end this process: [`interrupted`] returns an error, so that everything is removed.
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
-pub(super) fn stop_at_signals() {
+pub(crate) fn stop_at_signals() {
     thread::spawn(|| {
         let waiting = async {
             let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
