@@ -64,6 +64,11 @@ def of_network(workload, network):
     return 55_000 * targets // workload.connections if workload.public and network == "nat-gateway" else 10**18
 
 
+def reachable(addresses):
+    """The first and the last port of an address are not always free, and the host has connections of its own."""
+    return max(addresses * (PORTS - 2) - 4, 0)
+
+
 def of_one(kind, interfaces, public_addresses, workload, tracked, network):
     """How many users one host holds."""
     targets = workload.private + workload.public
@@ -71,18 +76,18 @@ def of_one(kind, interfaces, public_addresses, workload, tracked, network):
     sources = spread * kind.addresses
     bounds = []
     if workload.private:
-        bounds.append((sources * PORTS * targets // workload.connections))
+        bounds.append(reachable(sources) * targets // workload.connections)
     if workload.public:
         reaching = public_addresses if network == "internet-gateway" else sources
-        bounds.append((reaching * PORTS * targets // workload.connections))
+        bounds.append(reachable(reaching) * targets // workload.connections)
     visible = kind.memory // 10 * 9
-    bounds.append((visible // 2 // 5_400 // workload.connections))
+    bounds.append(visible // 2 // 5_400 // workload.connections)
     if tracked:
-        bounds.append((100_000 // workload.connections))
+        bounds.append(100_000 // workload.connections)
     each = workload.memory * (100 + workload.margin) // 100 + workload.connections * 4_204
-    bounds.append((max(visible - (436 << 20), 0) // each))
+    bounds.append(max(visible - (436 << 20), 0) // each)
     descriptors = min(max(sources * PORTS, 1_048_576), 1_073_741_816) - 130
-    bounds.append((descriptors // workload.connections))
+    bounds.append(descriptors // workload.connections)
     if workload.rate:
         bounds.append(int(Fraction(kind.vcpu * 500_000, 33) / workload.rate))
         if workload.size:

@@ -23,6 +23,11 @@ pub const GATLING_DESCRIPTORS: u64 = 130;
 /// CPU time of a request over a kept connection, in microseconds: 33 s for 1,000,000 requests (same run; other runs took 22 to
 /// 28 µs).
 pub const CPU_MICROS_PER_REQUEST: u64 = 33;
+/// Ports of each address that are not counted: while the service alternates the port range, its first and its last port are free
+/// only half of the time (Linux 6.18, `cargo xtask model`, November 2026).
+pub const UNSTEADY_PORTS: u64 = 2;
+/// Ports of a host that its own connections take, such as those to the metadata: up to 2 were seen (same runs).
+pub const OWN_PORTS: u64 = 4;
 /// How much of the vCPUs the model uses, in percent. The rest is for the kernel's work on packets, which the figure of a
 /// request does not contain, for the scripts' own work, and for response times that one can trust.
 pub const CPU_PERCENT: u64 = 50;
@@ -144,7 +149,7 @@ impl Host {
         // Users are spread evenly over all targets, so the fullest one binds.
         let of_targets = |each: u64| of_users(each.saturating_mul(workload.targets.all()));
         let targets = workload.targets;
-        let each = self.sources().saturating_mul(self.ports);
+        let each = self.reachable(self.sources());
         if targets.private > 0 {
             // A simulation that names its addresses takes a local port towards all destinations.
             let users = if self.mode == Mode::Simulation { of_users(each) } else { of_targets(each) };
@@ -154,7 +159,7 @@ impl Host {
             match self.public_sources() {
                 Some(0) => add(Limit::Route, 0),
                 Some(sources) => {
-                    add(Limit::PublicSourcePorts, of_targets(sources.saturating_mul(self.ports)).saturating_mul(hosts));
+                    add(Limit::PublicSourcePorts, of_targets(self.reachable(sources)).saturating_mul(hosts));
                 }
                 None => add(Limit::SourcePorts, of_targets(each).saturating_mul(hosts)),
             }
@@ -172,7 +177,8 @@ impl Host {
         if let Some(heap) = heap {
             add(Limit::Heap, users_in_heap(heap, workload).saturating_mul(hosts));
         }
-        let descriptors = trunnion_host::descriptors(each).saturating_sub(GATLING_DESCRIPTORS);
+        let descriptors =
+            trunnion_host::descriptors(self.sources().saturating_mul(self.ports)).saturating_sub(GATLING_DESCRIPTORS);
         add(Limit::Descriptors, of_users(descriptors).saturating_mul(hosts));
         let rate = rate_in_millionths(workload);
         if rate > 0 {
@@ -186,6 +192,11 @@ impl Host {
             }
         }
         bounds
+    }
+
+    /// How many connections to one destination are surely possible from this many of its addresses.
+    fn reachable(&self, sources: u64) -> u64 {
+        sources.saturating_mul(self.ports.saturating_sub(UNSTEADY_PORTS)).saturating_sub(OWN_PORTS)
     }
 
     /// Over how many addresses connections are spread.

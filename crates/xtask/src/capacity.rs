@@ -95,6 +95,9 @@ pub(crate) struct Holder {
     /// Bind each connection to the next of these addresses, without a wish for a port, as a simulation does
     #[arg(long, value_delimiter = ',')]
     from: Vec<Ipv4Addr>,
+    /// How long no connect must have succeeded before the ports count as full
+    #[arg(long, default_value_t = 0)]
+    patience_millis: u64,
 }
 
 /// The result of a holder.
@@ -115,12 +118,25 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
     let mut held = Vec::with_capacity(arguments.most);
     let mut end = None;
     let mut nanos = Vec::with_capacity(arguments.most);
+    let (mut turn, mut succeeded) = (0, Instant::now());
     while held.len() < arguments.most {
         let before = Instant::now();
-        let connected = connect(arguments.destination, &arguments.from, held.len());
+        let connected = connect(arguments.destination, &arguments.from, turn);
+        turn += 1;
         nanos.push(u64::try_from(before.elapsed().as_nanos())?);
         match connected {
-            Ok(stream) => held.push(stream),
+            Ok(stream) => {
+                held.push(stream);
+                succeeded = Instant::now();
+            }
+            // The service alternates the port range, so an address can seem full while its first or last port is free. The
+            // spread program leaves such an address out for ten seconds.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse)
+                    && succeeded.elapsed() < Duration::from_millis(arguments.patience_millis) =>
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
                 end = Some("no port is free".into());
                 break;
@@ -188,7 +204,7 @@ pub(crate) fn until_full(
     let (most, from) = (most_of_a_process()?.to_string(), from.join(","));
     for destination in destinations {
         let destination = destination.to_string();
-        let mut command = vec![XTASK, "hold", &destination, &most, "60", "--hold"];
+        let mut command = vec![XTASK, "hold", &destination, &most, "60", "--hold", "--patience-millis", "15000"];
         if !from.is_empty() {
             command.extend(["--from", &from]);
         }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use nix::unistd::{SysconfVar, sysconf};
+use trunnion_estimate::Workload;
 use trunnion_host::Ports;
 
 use super::{
@@ -73,9 +74,11 @@ pub(super) fn measure(files: &Path, aim: &Aim) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Memory of one JVM with this many WebSocket users and of the kernel for this end of their connections, in bytes.
+/// Memory of one JVM with this many WebSocket users, and of the kernel for this end of their connections, in bytes. The heap is
+/// not larger than what the model gives the users: with more, a JVM takes more, and leaves garbage in it.
 pub(super) fn memory(files: &Path, users: u64) -> Result<u64, Failure> {
-    let mut rig = Rig::new(files, PORTS, Sizes::of(users)?)?;
+    let heap = users * Workload::MEMORY_PER_USER;
+    let mut rig = Rig::new(files, PORTS, Sizes { gatling_mib: heap >> 20, ..Sizes::of(users)? })?;
     rig.start_service()?;
     let held = hold(&mut rig, &Aim { users, rate: 2_000, pairs: 0 })?;
     ensure!(held.users == users, "only {} of {users} users were held: {}", held.users, held.end);
