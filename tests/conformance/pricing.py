@@ -80,6 +80,10 @@ def of_one(kind, interfaces, public_addresses, workload, tracked, network):
     if workload.public:
         reaching = public_addresses if network == "internet-gateway" else sources
         bounds.append(reachable(reaching) * targets // workload.connections)
+        if network == "internet-gateway" and not tracked and public_addresses:
+            on_primary = -(-public_addresses // interfaces)
+            followed = 100_000 * public_addresses // on_primary * targets // workload.public
+            bounds.append(followed // workload.connections)
     visible = kind.memory // 10 * 9
     bounds.append(visible // 2 // 5_400 // workload.connections)
     if tracked:

@@ -60,7 +60,7 @@ fn the_shortest_stack_is_priced_by_hand() {
         // 30 × 0.08 = 2.40; / 730 = 0.0032877
         ("instance.small", 1, "gp3_gb_month", "0.003288", "2.4"),
         // The subnet of the default VPC gives a host with one interface a public address: 0.005 × 730 = 3.65
-        ("elastic_ip.small", 1, "public_ipv4_hour", "0.005", "3.65"),
+        ("instance.small", 1, "public_ipv4_hour", "0.005", "3.65"),
         // 1 × 0.04048 × 730 = 29.5504
         ("ecs_service.control_plane", 1, "fargate_vcpu_hour", "0.04048", "29.5504"),
         // 3 × 0.004445 = 0.013335; × 730 = 9.73455
@@ -132,6 +132,20 @@ fn own_prices_in_another_currency_are_priced_by_hand() {
     // 0.14 + 0.005918 + 0.018 + 0.036432 + 0.012002 + 0.0045 + 0.000616 + 0.000037 = 0.217505
     // 102.2 + 4.32 + 13.14 + 26.59536 + 8.761095 + 3.285 + 0.45 + 0.027 + 0.000207 = 158.778662
     priced(&stack, &expected, "0.217505", "158.778662");
+}
+
+#[test]
+fn more_of_what_has_no_price_is_not_within_a_budget() {
+    let text = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap().replace("eu-west-3", "eu-central-2");
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::new(&text).at(&sandbox);
+    stage.converge(&[]);
+    let more = text.replace("eu-central-2a }", "eu-central-2a, count: 2 }") + "budget: { hourly: 100 }\n";
+    stage.write("stack.yaml", &more);
+    let refused = stage.run(&["plan"]);
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert!(refused.stderr.contains("nobody can tell"), "{}", refused.stderr);
+    assert!(refused.stdout.contains("an hour and unpriced parts"), "{}", refused.stdout);
 }
 
 /// 500,000 users were the ceiling on managed generators: 64,506 for each, by the ports of its one address.
@@ -229,6 +243,13 @@ fn a_written_plan_keeps_its_prices() {
     let base = in_us_east_1("minimal.yaml") + "budget: { hourly: 0.25 }\n";
     let stage = Stage::new(&base).at(&sandbox);
     stage.succeed(&["plan", "--out", "plan.json"]);
+    // Prices in another currency are not those of the plan.
+    stage.write(
+        "stack.yaml",
+        base.replace("hourly: 0.25", "hourly: 20") + "prices: { currency: JPY, exchange_rate: 150 }\n",
+    );
+    let refused = stage.run(&["apply", "plan.json", "--yes"]);
+    assert!(refused.stderr.contains("`budget.hourly` is 20 JPY"), "{}", refused.stderr);
     // The price rises after the plan was reviewed.
     stage.write("stack.yaml", format!("{base}prices: {{ instances: {{ c7i.xlarge: 9 }} }}\n"));
     let refused = stage.run(&["apply", "--yes"]);
@@ -245,7 +266,7 @@ fn a_region_without_prices_is_unpriced_and_not_free() {
     assert_eq!(plan.code, 0, "{}", plan.said());
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let estimate = &plan["remarks"]["estimate"];
-    assert!(estimate["cost"]["unpriced"].as_array().unwrap().contains(&json!("c7i.xlarge")), "{estimate:#}");
+    assert!(estimate["cost"]["unpriced"]["c7i.xlarge"] == "1", "{estimate:#}");
     let shown = stage.run(&["plan"]).stdout;
     assert!(shown.contains("and unpriced parts"), "{shown}");
 }

@@ -96,7 +96,16 @@ fn a_package_has_every_file_that_its_sources_include() {
             }
         }
     }
-    let expected =
-        ["boot-0.1.0.sh.tera", "boot.sh.tera", "instance-types.csv", "minimal.yaml", "reference.txt"].map(Into::into);
+    let expected = [
+        "boot-0.1.0.sh.tera",
+        "boot.sh.tera",
+        "instance-types.csv",
+        "minimal.yaml",
+        "on-demand-prices.csv",
+        "other-prices.csv",
+        "reference.txt",
+        "spot-prices.csv",
+    ]
+    .map(Into::into);
     assert_eq!(found, BTreeSet::from(expected));
 }

@@ -73,18 +73,27 @@ pub fn budget(stack: &Stack) -> Budget {
 
 /// A host of a pool, as far as its capacity depends on it.
 pub fn host(stack: &Stack, pool: &Pool, observed: &Observed) -> Host {
-    let generator = &stack.generator;
-    let listeners = generator.reserved_ports.iter().copied().chain([generator.metrics_port]);
+    let (mode, ports) = sources_of(stack);
     Host {
         instance_type: pool.instance_type,
         interfaces: pool.interfaces,
         addresses: pool.addresses,
-        public_addresses: pool.public_addresses,
-        mode: boot::mode(stack),
+        public_addresses: match pool.public_addresses {
+            0 => u32::from(pool.interfaces == 1 && gives_public_address(pool, observed)),
+            number => number,
+        },
+        mode,
         tracking: boot::tracking(pool),
-        ports: Ports::WIDEST.count_without(listeners),
+        ports,
         route: boot::default_routes(pool, observed).ipv4,
     }
+}
+
+/// Who picks the source addresses of a stack's hosts, and how many local ports each address has.
+pub fn sources_of(stack: &Stack) -> (Mode, u64) {
+    let generator = &stack.generator;
+    let listeners = generator.reserved_ports.iter().copied().chain([generator.metrics_port]);
+    (boot::mode(stack), Ports::WIDEST.count_without(listeners))
 }
 
 /// The pools of a stack as it asks for them.
@@ -113,23 +122,27 @@ pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Findin
     let binds = largest.host.capacity(largest.count.max(1), &workload, None).binds;
     let limit = binds.map(|limit| format!(", limited by {} in pool `{}`", limit.words(), largest.name));
     let prices = prices(stack);
-    let help = match trunnion_estimate::growth(&pools, needed, &workload, &prices) {
-        Some(growth) => {
-            let cost = if growth.hourly.is_zero() {
-                "costs no more".to_owned()
-            } else {
-                let sign = if growth.hourly > Decimal::ZERO { "more" } else { "less" };
-                let hourly = trunnion_catalog::prices::rounded(growth.hourly.abs(), 2);
-                format!("costs {hourly} {} an hour {sign}", prices.currency)
-            };
-            format!(
-                "the cheapest change of one pool: `{}` in `pools.{}` holds {} and {cost}",
-                growth.keys.join(", "),
-                growth.pool.name,
-                grouped(growth.virtual_users)
-            )
-        }
-        None => "no change of one pool is enough: add a pool, or lower `workload.virtual_users`".to_owned(),
+    let help = if let Some(growth) = trunnion_estimate::growth(&pools, needed, &workload, &prices) {
+        let cost = if growth.hourly.is_zero() {
+            "its instances cost no more".to_owned()
+        } else {
+            let sign = if growth.hourly > Decimal::ZERO { "more" } else { "less" };
+            let hourly = trunnion_catalog::prices::rounded(growth.hourly.abs(), 2);
+            format!("its instances cost {hourly} {} an hour {sign}", prices.currency)
+        };
+        format!(
+            "the cheapest change of one pool: `{}` in `pools.{}` holds {} and {cost}",
+            growth.keys.join(", "),
+            growth.pool.name,
+            grouped(growth.virtual_users)
+        )
+    } else {
+        let lifted = largest.host.capacity(largest.count.max(1), &workload, None).lifted_by;
+        let lifted = lifted.map(|lifted| format!("; the limit of pool `{}` is raised by {lifted}", largest.name));
+        format!(
+            "no change of one pool is enough: add a pool, or lower `workload.virtual_users`{}",
+            lifted.unwrap_or_default()
+        )
     };
     Some(Finding {
         code: "too_few_virtual_users",
@@ -181,6 +194,8 @@ struct StandingPool {
     volume_gib: u32,
     /// Public addresses of all hosts.
     public_addresses: u32,
+    /// Whether the subnet gives these addresses to the hosts. Else they are Elastic IPs.
+    is_given: bool,
 }
 
 impl StandingPool {
@@ -196,7 +211,7 @@ impl StandingPool {
             ),
             of(self.hosts, Billed::Item(Item::Gp3GbMonth), self.volume_gib.into(), Per::Month),
             Use {
-                of: format!("elastic_ip.{}", self.name),
+                of: format!("{}.{}", if self.is_given { Instance::KIND } else { ElasticIp::KIND }, self.name),
                 ..of(self.public_addresses, Billed::Item(Item::PublicIpv4Hour), Decimal::ONE, Per::Hour)
             },
         ]
@@ -237,7 +252,8 @@ fn standing_pools(standing: &Standing, stack: &Stack, observed: &Observed) -> Ve
         let route = of_stack.map_or(Route::Other, |pool| boot::default_routes(pool, observed).ipv4);
         let given = of_stack.is_some_and(|pool| pool.interfaces == 1 && gives_public_address(pool, observed));
         let hosts = count(hosts.len());
-        let public_addresses = if elastic == 0 && given { running } else { elastic };
+        let is_given = elastic == 0 && given;
+        let public_addresses = if is_given { running } else { elastic };
         let config = config_in(&data.user_data);
         let ports = config.as_ref().map_or_else(
             || of_stack.map_or(Ports::WIDEST.count(), |pool| host(stack, pool, observed).ports),
@@ -267,7 +283,16 @@ fn standing_pools(standing: &Standing, stack: &Stack, observed: &Observed) -> Ve
             trunnion_kinds::Market::Spot => Market::Spot,
         };
         let volume_gib = data.volume.size_gib;
-        Some(StandingPool { name: name.to_owned(), host, running, hosts, market, volume_gib, public_addresses })
+        Some(StandingPool {
+            name: name.to_owned(),
+            host,
+            running,
+            hosts,
+            market,
+            volume_gib,
+            public_addresses,
+            is_given,
+        })
     };
     templates.filter_map(pool).collect()
 }
@@ -320,7 +345,7 @@ struct Moment {
 fn moment(standing: &Standing, stack: &Stack, observed: &Observed, workload: &Workload, prices: &Prices) -> Moment {
     let pools = standing_pools(standing, stack, observed);
     let held = |pool: &StandingPool| pool.host.capacity(pool.running, workload, None).virtual_users;
-    let virtual_users = pools.iter().fold(0_u64, |sum, pool| sum.saturating_add(held(pool)));
+    let virtual_users = trunnion_estimate::held_by(pools.iter().map(|pool| (&pool.host, pool.running)), workload);
     let mut uses: Vec<Use> = pools.iter().flat_map(StandingPool::uses).collect();
     uses.extend(other_uses(standing));
     if pools.iter().any(|pool| pool.hosts > 0 && pool.host.route == Route::Nat) {
@@ -336,7 +361,8 @@ fn moment(standing: &Standing, stack: &Stack, observed: &Observed, workload: &Wo
         let load = wanted.min(virtual_users);
         for pool in &pools {
             // Users are spread over the pools as these hold them.
-            let share = u128::from(load) * u128::from(held(pool)) / u128::from(virtual_users.max(1));
+            let all = pools.iter().fold(0_u64, |sum, pool| sum.saturating_add(held(pool)));
+            let share = u128::from(load) * u128::from(held(pool)) / u128::from(all.max(1));
             let requests_per_second =
                 trunnion_estimate::requests_per_second(u64::try_from(share).unwrap_or(u64::MAX), workload);
             let is_behind_nat = pool.host.route == Route::Nat;
@@ -405,6 +431,8 @@ fn between(stack: &Stack, before: &Standing, after: &Standing, observed: &Observ
         virtual_users: after.virtual_users,
         locations: locations.collect(),
         comparison: Comparison::new(compared, hosts, after.bill.total.hourly, &workload, &prices),
+        // Nothing was looked up for a state, or to delete everything.
+        without_network: observed.lookups.is_empty() && !(before.pools.is_empty() && after.pools.is_empty()),
         hours_per_month: workload.hours_per_month,
         assumptions: assumptions(stack, &workload, &prices),
         cost: after.bill.total,

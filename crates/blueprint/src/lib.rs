@@ -51,7 +51,7 @@ pub use crate::{
     boots::{Boots, Standing},
     conf::{control_plane_conf, with_placeholders},
     error::BlueprintError,
-    estimate::{budget, estimate, estimate_of_state, prices, workload},
+    estimate::{budget, estimate, estimate_of_state, prices, sources_of, workload},
     findings::{Finding, Findings, associated_later, doubts, findings, secrets_in_clear},
     moves::moves,
     network::complete,

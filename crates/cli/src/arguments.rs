@@ -291,7 +291,7 @@ pub(crate) struct Size {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) virtual_users: Option<u64>,
     /// The AWS region, whose prices are compared
-    #[arg(long, value_name = "REGION", required_unless_present = "stack")]
+    #[arg(long, value_name = "REGION", required_unless_present = "stack", conflicts_with = "stack")]
     pub(crate) region: Option<String>,
     /// A stack file, whose `workload` and `prices` are used
     #[arg(long, value_name = "STACK")]

@@ -1,6 +1,6 @@
 //! `trunnion size`: the cheapest pool for a workload.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use rust_decimal::Decimal;
 use serde_json::{Value as Json, json};
@@ -8,8 +8,8 @@ use trunnion::{
     ExitCode, LoadOptions, Stack, blueprint,
     catalog::{Architecture, prices::rounded},
     estimate::{
-        Bytes, CREDITS_PER_HOUR, Choice, Constraints, Market, NoChoice, Prices, Route, Tracking, Workload, grouped,
-        size as cheapest,
+        Bytes, CREDITS_PER_HOUR, Choice, Constraints, Market, Mode, NoChoice, Prices, Route, Tracking, Workload,
+        grouped, heap_for, size as cheapest,
     },
     render::{Column, style, table},
 };
@@ -21,7 +21,8 @@ use super::{
 };
 
 pub(crate) fn size(arguments: &Size, output: Output) -> Result<ExitCode, Failure> {
-    let (workload, prices) = inputs(arguments)?;
+    let Inputs { workload, prices, mode, ports } = inputs(arguments)?;
+    zones_fit(arguments)?;
     let virtual_users = arguments.virtual_users.or(workload.virtual_users).ok_or_else(|| {
         let help = "say how many it must hold: `--virtual-users 2000000`";
         Failure::with_help("size::virtual_users", "there is no number of virtual users", help)
@@ -41,6 +42,8 @@ pub(crate) fn size(arguments: &Size, output: Output) -> Result<ExitCode, Failure
         },
         volume_gib: arguments.volume_gib,
         families: arguments.family.clone(),
+        mode,
+        ports,
     };
     let choices = cheapest(virtual_users, &workload, &constraints, &prices)
         .map_err(|why| refused(why, virtual_users, &prices, arguments))?;
@@ -54,18 +57,40 @@ pub(crate) fn size(arguments: &Size, output: Output) -> Result<ExitCode, Failure
     Ok(ExitCode::Done)
 }
 
-/// The workload and the prices: those of a stack, if one is named, with what the options say instead.
-fn inputs(arguments: &Size) -> Result<(Workload, Prices), Failure> {
-    let (mut workload, mut prices) = match &arguments.stack {
-        Some(file) => {
-            let stack = Stack::load(file, arguments.env.as_deref(), &LoadOptions::of_this_process())?;
-            (blueprint::workload(&stack), blueprint::prices(&stack))
-        }
-        None => (Workload::default(), Prices::of_region(arguments.region.clone().unwrap_or_default())),
+/// What a pool must hold, and how its connections are spread.
+struct Inputs {
+    workload: Workload,
+    prices: Prices,
+    mode: Mode,
+    ports: u64,
+}
+
+/// Each zone is named once, and gets a host.
+fn zones_fit(arguments: &Size) -> Result<(), Failure> {
+    let distinct: BTreeSet<&String> = arguments.zone.iter().collect();
+    let most = usize::try_from(arguments.most_hosts).unwrap_or(usize::MAX);
+    let (message, help) = if distinct.len() < arguments.zone.len() {
+        ("a zone is named twice".to_owned(), "name each `--zone` once")
+    } else if distinct.len() > most {
+        let message = format!("{} zones need at least as many hosts, but `--most-hosts` is {most}", distinct.len());
+        (message, "raise `--most-hosts`, or name fewer zones")
+    } else {
+        return Ok(());
     };
-    if let Some(region) = &arguments.region {
-        prices.region.clone_from(region);
-    }
+    Err(Failure::with_help("size::zones", message, help))
+}
+
+/// The workload and the prices: those of a stack, if one is named, with what the options say instead.
+fn inputs(arguments: &Size) -> Result<Inputs, Failure> {
+    let Inputs { mut workload, prices, mode, ports } = if let Some(file) = &arguments.stack {
+        let stack = Stack::load(file, arguments.env.as_deref(), &LoadOptions::of_this_process())?;
+        let (mode, ports) = blueprint::sources_of(&stack);
+        Inputs { workload: blueprint::workload(&stack), prices: blueprint::prices(&stack), mode, ports }
+    } else {
+        let Constraints { mode, ports, .. } = Constraints::default();
+        let prices = Prices::of_region(arguments.region.clone().unwrap_or_default());
+        Inputs { workload: Workload::default(), prices, mode, ports }
+    };
     if let Some(connections) = arguments.connections_per_user {
         workload.connections_per_user = connections;
     }
@@ -89,7 +114,7 @@ fn inputs(arguments: &Size) -> Result<(Workload, Prices), Failure> {
     if let Some(margin) = arguments.memory_margin_percent {
         workload.memory_margin_percent = margin;
     }
-    Ok((workload, prices))
+    Ok(Inputs { workload, prices, mode, ports })
 }
 
 fn refused(why: NoChoice, virtual_users: u64, prices: &Prices, arguments: &Size) -> Failure {
@@ -169,7 +194,24 @@ fn text(choices: &[Choice], virtual_users: u64, workload: &Workload, prices: &Pr
     if arguments.one_may_fail {
         text += "  One host may fail: `holds` is without it.\n";
     }
+    let public = u64::from(best.host.public_addresses) * u64::from(best.count);
+    if public > 5 {
+        let _ = writeln!(
+            text,
+            "  The first one needs {} Elastic IPs; AWS allows 5 in a region by default.",
+            grouped(public)
+        );
+    }
+    if workload.targets.public > 0 && matches!(arguments.network, Network::Other) {
+        text += "  Behind an internet gateway, public targets need public addresses: `--network internet-gateway`.\n";
+    }
     let _ = writeln!(text, "\n{}For the stack file{:#}\n{}", style::STRONG, style::STRONG, yaml(best, arguments));
+    let hosts = u64::from(best.count - u32::from(arguments.one_may_fail)).max(1);
+    let _ = writeln!(
+        text,
+        "For one test with all these users, a location needs `jvm_options: [-Xmx{}m]`.",
+        heap_for(virtual_users.div_ceil(hosts), workload).div_ceil(1 << 20)
+    );
     text
 }
 
@@ -177,8 +219,9 @@ fn text(choices: &[Choice], virtual_users: u64, workload: &Workload, prices: &Pr
 fn trade(choice: &Choice, best: &Choice, virtual_users: u64) -> String {
     let mut trades = Vec::new();
     if choice != best {
-        let more = (choice.hourly - best.hourly) * Decimal::ONE_HUNDRED / best.hourly;
-        trades.push(format!("{} % more", rounded(more, 1)));
+        let more = choice.hourly.saturating_sub(best.hourly).saturating_mul(Decimal::ONE_HUNDRED);
+        let more = more.checked_div(best.hourly).map(|more| format!("{} % more", rounded(more, 1)));
+        trades.push(more.unwrap_or_else(|| "more".to_owned()));
     }
     trades.push(choice.host.instance_type.architecture.to_string());
     let spare = u128::from(choice.virtual_users.saturating_sub(virtual_users)) * 100 / u128::from(virtual_users.max(1));

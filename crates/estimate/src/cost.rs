@@ -124,9 +124,9 @@ pub struct Total {
     pub hourly: Decimal,
     /// For a month of 730 hours.
     pub monthly: Decimal,
-    /// What is used but has no price: the real cost is higher.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unpriced: Vec<String>,
+    /// What is used but has no price, each with its units: the real cost is higher.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unpriced: BTreeMap<String, Decimal>,
 }
 
 /// What is used but has no price.
@@ -197,11 +197,10 @@ impl Bill {
         let sum = |of: fn(&Line) -> Option<Decimal>| {
             lines.iter().filter_map(of).fold(Decimal::ZERO, Decimal::saturating_add).normalize()
         };
-        let mut unpriced: Vec<String> = Vec::new();
+        let mut unpriced: BTreeMap<String, Decimal> = BTreeMap::new();
         for line in lines.iter().filter(|line| line.hourly.is_none()) {
-            if !unpriced.contains(&line.item) {
-                unpriced.push(line.item.clone());
-            }
+            let units = unpriced.entry(line.item.clone()).or_default();
+            *units = units.saturating_add(line.quantity.saturating_mul(line.count.into()));
         }
         let total = Total { hourly: sum(|line| line.hourly), monthly: sum(|line| line.monthly), unpriced };
         Self { lines, total, unpriced: Vec::new() }
@@ -231,11 +230,14 @@ impl Line {
 }
 
 impl Total {
+    /// Whether it has more units of something unpriced than another total.
+    pub fn has_more_unpriced(&self, other: &Self) -> bool {
+        self.unpriced.iter().any(|(item, units)| other.unpriced.get(item).is_none_or(|known| known < units))
+    }
+
     /// Whether it is not higher than another total, as far as both are known.
     pub fn is_at_most(&self, other: &Self) -> bool {
-        self.hourly <= other.hourly
-            && self.monthly <= other.monthly
-            && self.unpriced.iter().all(|item| other.unpriced.contains(item))
+        self.hourly <= other.hourly && self.monthly <= other.monthly && !self.has_more_unpriced(other)
     }
 }
 

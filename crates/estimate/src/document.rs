@@ -1,5 +1,7 @@
 //! The estimate of a plan, as its document has it.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,9 @@ pub struct Estimate {
     /// The same workload on generators that Gatling manages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// Whether the network was not read: the costs and limits of NAT gateways, and addresses that subnets give, are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_network: bool,
     /// Hours of a month in which the load runs.
     pub hours_per_month: u32,
     /// What the figures assume, and what they leave out.
@@ -53,8 +58,8 @@ pub struct PoolCapacity {
     /// The cost of its hosts with their volumes and public addresses for an hour, as far as it is priced.
     pub hourly: Decimal,
     /// What has no price in it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unpriced: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unpriced: BTreeMap<String, Decimal>,
     /// What all its hosts hold.
     pub capacity: Capacity,
 }
@@ -74,8 +79,11 @@ pub struct LocationCapacity {
 
 impl Estimate {
     /// The bill of everything after the plan, with the prices of another estimate: that of the plan as it was reviewed. A line that
-    /// it does not have keeps its own price.
+    /// it does not have keeps its own price, and so does each line if the currency is another one now.
     pub fn bill_with_prices_of(&self, other: &Self) -> Bill {
+        if self.currency != other.currency {
+            return self.bill();
+        }
         let lines = self.lines.iter().map(|line| {
             let known = other.lines.iter().find(|known| (&known.item, known.per) == (&line.item, line.per));
             match known {
@@ -87,7 +95,7 @@ impl Estimate {
         let unpriced = other.unpriced.iter().chain(&self.unpriced);
         let mut missing: Vec<Unpriced> = Vec::new();
         for one in unpriced {
-            if bill.total.unpriced.contains(&one.item) && !missing.iter().any(|known| known.item == one.item) {
+            if bill.total.unpriced.contains_key(&one.item) && !missing.iter().any(|known| known.item == one.item) {
                 missing.push(one.clone());
             }
         }

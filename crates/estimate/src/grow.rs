@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 use trunnion_catalog::{InstanceType, instance_types};
-use trunnion_host::{Mode, Tracking};
+use trunnion_host::{Mode, Route, Tracking};
 
 use crate::{Host, Market, Prices, Workload};
 
@@ -37,7 +37,7 @@ const MOST_HOSTS: u32 = 1_000;
 
 /// How many virtual users all pools hold.
 pub fn held(pools: &[Pool], workload: &Workload) -> u64 {
-    pools.iter().fold(0, |sum, pool| sum.saturating_add(of(pool, workload)))
+    crate::held_by(pools.iter().map(|pool| (&pool.host, pool.count)), workload)
 }
 
 fn of(pool: &Pool, workload: &Workload) -> u64 {
@@ -48,10 +48,13 @@ fn of(pool: &Pool, workload: &Workload) -> u64 {
 /// that is larger in every way. Equal costs: the one with fewer changed keys. `None` if no
 /// change of one pool is enough, or none has a price.
 pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices) -> Option<Growth> {
-    let mut best: Option<Growth> = None;
-    for pool in pools {
-        let others = held(pools, workload).saturating_sub(of(pool, workload));
-        let missing = needed.saturating_sub(others);
+    let mut best: Option<(Growth, u32)> = None;
+    for (at, pool) in pools.iter().enumerate() {
+        let all_with = |one: &Pool| {
+            let others = pools.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
+            crate::held_by(others.chain([one]).map(|pool| (&pool.host, pool.count)), workload)
+        };
+        let missing = needed.saturating_sub(held(pools, workload).saturating_sub(of(pool, workload)));
         let before = cost(pool, prices);
         let kinds = instance_types().filter(|kind| {
             kind.name == pool.host.instance_type.name
@@ -59,22 +62,24 @@ pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices)
         });
         for host in kinds.flat_map(|kind| variants(&pool.host, kind)) {
             let Some(after) = with(pool, host, missing, workload) else { continue };
+            let virtual_users = all_with(&after);
             let hourly = match (cost(&after, prices), before) {
+                _ if virtual_users < needed => continue,
                 (Some(after), Some(before)) => after.saturating_sub(before),
                 // The price of the type does not matter where the hosts stay.
                 _ if after.count == pool.count && after.host.instance_type == pool.host.instance_type => Decimal::ZERO,
                 _ => continue,
             };
-            let keys = changed(pool, &after);
-            let rank = |growth: &Growth| (growth.hourly, growth.keys.len());
-            let virtual_users = others.saturating_add(of(&after, workload));
-            let growth = Growth { pool: after, keys, hourly, virtual_users };
-            if best.as_ref().is_none_or(|best| rank(&growth) < rank(best)) {
-                best = Some(growth);
+            let addresses = after.host.interfaces.saturating_mul(after.host.addresses);
+            let growth = Growth { keys: changed(pool, &after), pool: after, hourly, virtual_users };
+            let rank = |(growth, addresses): &(Growth, u32)| (growth.hourly, growth.keys.len(), *addresses);
+            let found = (growth, addresses);
+            if best.as_ref().is_none_or(|best| rank(&found) < rank(best)) {
+                best = Some(found);
             }
         }
     }
-    best
+    best.map(|(growth, _)| growth)
 }
 
 /// Whether a type can take the place of another one: somebody chose that for what it has.
@@ -102,7 +107,9 @@ fn variants(host: &Host, kind: &'static InstanceType) -> Vec<Host> {
         tracking: Tracking::Untracked,
         ..host.clone()
     });
-    same.into_iter().chain(same_untracked).chain([wide]).chain(untracked).collect()
+    let more_addresses = (kind.max_interfaces() >= host.interfaces && kind.ipv4_per_interface > host.addresses)
+        .then(|| Host { instance_type: kind, addresses: kind.ipv4_per_interface, ..host.clone() });
+    same.into_iter().chain(more_addresses).chain(same_untracked).chain([wide]).chain(untracked).collect()
 }
 
 /// The pool with this host and as many hosts as it needs; never fewer of the same type than before.
@@ -111,7 +118,27 @@ fn with(pool: &Pool, host: Host, missing: u64, workload: &Workload) -> Option<Po
     let needed = u32::try_from(missing.div_ceil(one.max(1))).ok().filter(|_| one > 0)?;
     let least = if host.instance_type == pool.host.instance_type { pool.count } else { 1 };
     let after = Pool { host, count: needed.max(least), ..pool.clone() };
-    (after.count <= MOST_HOSTS && of(&after, workload) >= missing).then_some(after)
+    (after.count <= MOST_HOSTS && of(&after, workload) >= missing).then(|| narrowed(pool, after, missing, workload))
+}
+
+/// The pool with the fewest interfaces, then the fewest addresses, that are enough; not fewer than before.
+fn narrowed(before: &Pool, mut after: Pool, missing: u64, workload: &Workload) -> Pool {
+    let is_enough = |pool: &Pool| of(pool, workload) >= missing;
+    for interfaces in before.host.interfaces..after.host.interfaces {
+        let narrow = Pool { host: Host { interfaces, ..after.host.clone() }, ..after.clone() };
+        if (interfaces > 1 || after.host.tracking == Tracking::Tracked) && is_enough(&narrow) {
+            after = narrow;
+            break;
+        }
+    }
+    for addresses in before.host.addresses..after.host.addresses {
+        let narrow = Pool { host: Host { addresses, ..after.host.clone() }, ..after.clone() };
+        if is_enough(&narrow) {
+            after = narrow;
+            break;
+        }
+    }
+    after
 }
 
 fn cost(pool: &Pool, prices: &Prices) -> Option<Decimal> {
@@ -132,6 +159,10 @@ fn changed(before: &Pool, after: &Pool) -> Vec<String> {
         if old != new {
             keys.push(format!("{key}: {new}"));
         }
+    }
+    // EC2 gives a host with several interfaces no public address.
+    if old.interfaces == 1 && new.interfaces > 1 && new.route == Route::InternetGateway {
+        keys.push("public_ip: true".to_owned());
     }
     if old.tracking != new.tracking {
         keys.push(format!("tracking: {}", new.tracking));

@@ -29,8 +29,8 @@ pub use crate::{
     budget::{Budget, Period, Verdict},
     capacity::{
         BANDWIDTH_PERCENT, Bound, CPU_MICROS_PER_REQUEST, CPU_PERCENT, Capacity, GATLING_BYTES, GATLING_DESCRIPTORS,
-        Host, KERNEL_BYTES_PER_CONNECTION, Limit, NAT_CONNECTIONS, SYSTEM_BYTES, requests_per_second, users_in,
-        users_in_heap,
+        Host, KERNEL_BYTES_PER_CONNECTION, Limit, NAT_CONNECTIONS, SYSTEM_BYTES, heap_for, held_by,
+        requests_per_second, users_in, users_in_heap,
     },
     cost::{Bill, Billed, Line, Per, Total, Traffic, Unpriced, Use},
     document::{Estimate, LocationCapacity, PoolCapacity},

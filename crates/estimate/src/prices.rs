@@ -116,11 +116,12 @@ impl Prices {
                     Some(self.listed(price, Decimal::ZERO))
                 };
                 let upper_bound = || {
-                    let rate = self.on_demand(instance_type)?;
-                    let Source::List { date, source, .. } = rate.source else { return Some(rate) };
-                    Some(Rate { source: Source::InsteadOfSpot { date, source }, ..rate })
+                    let price = prices::on_demand(instance_type, &self.region)?;
+                    let source = Source::InsteadOfSpot { date: price.date, source: price.source };
+                    Some(Rate { source, ..self.listed(price, Decimal::ZERO) })
                 };
-                own(&self.spot).or_else(listed).or_else(upper_bound)
+                let own_on_demand = || own(&self.instances);
+                own(&self.spot).or_else(listed).or_else(own_on_demand).or_else(upper_bound)
             }
         }
     }

@@ -27,6 +27,10 @@ pub struct Constraints {
     pub volume_gib: u32,
     /// Only types whose name begins with one of these; all without any.
     pub families: Vec<String>,
+    /// Who picks the source addresses.
+    pub mode: Mode,
+    /// Local ports of each address for outgoing connections.
+    pub ports: u64,
 }
 
 impl Default for Constraints {
@@ -41,6 +45,9 @@ impl Default for Constraints {
             route: Route::Other,
             volume_gib: 30,
             families: Vec::new(),
+            mode: Mode::Kernel,
+            // The metrics port is left free.
+            ports: Ports::WIDEST.count().saturating_sub(1),
         }
     }
 }
@@ -200,7 +207,12 @@ fn narrowest(
     let widest = host(kind, (kind.max_interfaces(), kind.ipv4_per_interface), None, constraints);
     let public = match widest.public_addresses {
         0 => 0,
-        most => least(1, most, |public| is_enough(&Host { public_addresses: public, ..widest.clone() })),
+        most => {
+            let with = |public| Host { public_addresses: public, ..widest.clone() };
+            // What EC2 tracks does not grow with each address, so all from there on are tried.
+            let fewest = least(1, most, |public| with(public).has_ports(count, virtual_users, workload));
+            (fewest..=most).find(|public| is_enough(&with(*public))).unwrap_or(most)
+        }
     };
     let mut best: Option<Host> = None;
     for interfaces in 1..=kind.max_interfaces() {
@@ -231,9 +243,9 @@ fn host(
         interfaces,
         addresses,
         public_addresses: public.unwrap_or(useful).min(all),
-        mode: Mode::Kernel,
+        mode: constraints.mode,
         tracking: constraints.tracking,
-        ports: Ports::WIDEST.count().saturating_sub(1),
+        ports: constraints.ports,
         route: constraints.route,
     }
 }

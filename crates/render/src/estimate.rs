@@ -23,7 +23,10 @@ impl Estimated {
     /// The content of an estimate.
     pub fn of(estimate: &Estimate) -> Self {
         let currency = safe(&estimate.currency);
-        let mut whole = vec![["in all".to_owned(), totals(&estimate.cost, &currency)]];
+        let mut whole = rest(estimate, &currency);
+        let network =
+            if estimate.without_network { "; without NAT gateways and addresses that subnets give" } else { "" };
+        whole.push(["in all".to_owned(), totals(&estimate.cost, &currency) + network]);
         if let Some(amount) = estimate.million_user_hours {
             let unpriced = if estimate.cost.unpriced.is_empty() { "" } else { ", without what is unpriced" };
             let text = format!("{} {currency} for a million hours of a virtual user{unpriced}", rounded(amount, 2));
@@ -44,7 +47,7 @@ impl Estimated {
         }
         if let Some(comparison) = &estimate.comparison {
             let mut text = format!(
-                "{} hold {}: {} credits an hour instead of {}",
+                "{} for {}: {} credits an hour instead of {}",
                 counted(comparison.managed_generators, "managed generator"),
                 users(comparison.virtual_users),
                 grouped(comparison.managed_credits_per_hour),
@@ -55,7 +58,7 @@ impl Estimated {
                     let (managed, own) = (rounded(*managed, 2), rounded(*own, 2));
                     let _ = write!(text, "; {managed} {currency} an hour instead of {own} with the credits");
                 }
-                (_, _, Some(credit)) => {
+                (_, _, Some(credit)) if estimate.cost.unpriced.is_empty() => {
                     let _ = write!(text, "; hosts are cheaper from {} {currency} a credit on", rounded(*credit, 4));
                 }
                 _ => {}
@@ -83,19 +86,47 @@ fn held(capacity: &Capacity) -> String {
     format!("holds {}{limit}", users(capacity.virtual_users))
 }
 
-fn totals(total: &Total, currency: &str) -> String {
-    let unpriced = match total.unpriced.as_slice() {
-        [] => String::new(),
-        names => format!("; unpriced: {}", names.iter().map(|name| safe(name)).collect::<Vec<_>>().join(", ")),
+/// What is not of the hosts, in a line for each group.
+fn rest(estimate: &Estimate, currency: &str) -> Vec<[String; 2]> {
+    let mut groups: Vec<(&str, Decimal, bool)> = Vec::new();
+    for line in &estimate.lines {
+        let group = match line.of.split(['.', ' ']).next().unwrap_or_default() {
+            "instance" | "elastic_ip" => continue,
+            "traffic" => "traffic",
+            "NAT" => "NAT",
+            _ => "control",
+        };
+        let hourly = line.hourly.unwrap_or_default();
+        match groups.iter_mut().find(|(known, ..)| *known == group) {
+            Some((_, sum, is_priced)) => {
+                *sum = sum.saturating_add(hourly);
+                *is_priced &= line.hourly.is_some();
+            }
+            None => groups.push((group, hourly, line.hourly.is_some())),
+        }
+    }
+    let row = |(group, sum, is_priced): (&str, Decimal, bool)| {
+        let what = match group {
+            "traffic" => "of the workload, while it runs",
+            "NAT" => "the gateway, which is not a part of the stack",
+            _ => "the control plane, its logs and the generator binaries",
+        };
+        let unpriced = if is_priced { "" } else { " and unpriced parts" };
+        [group.to_owned(), format!("{what} · {} {currency} an hour{unpriced}", rounded(sum, 2))]
     };
+    groups.into_iter().map(row).collect()
+}
+
+fn totals(total: &Total, currency: &str) -> String {
+    let names: Vec<String> = total.unpriced.keys().map(|name| safe(name)).collect();
+    let unpriced = if names.is_empty() { String::new() } else { format!("; unpriced: {}", names.join(", ")) };
     format!("{} {currency} an hour, {} a month{unpriced}", rounded(total.hourly, 2), rounded(total.monthly, 2))
 }
 
 fn changes(estimate: &Estimate, currency: &str) -> Vec<String> {
     let hourly = rounded(estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly), 2);
     let sign = if hourly.is_sign_negative() { "" } else { "+" };
-    let is_new = |item: &String| !estimate.cost_before.unpriced.contains(item);
-    let and = if estimate.cost.unpriced.iter().any(is_new) { " and unpriced parts" } else { "" };
+    let and = if estimate.cost.has_more_unpriced(&estimate.cost_before) { " and unpriced parts" } else { "" };
     let (before, after) = (estimate.virtual_users_before, estimate.virtual_users);
     let (users_sign, difference) = if after < before { ("-", before - after) } else { ("+", after - before) };
     vec![format!("{sign}{hourly} {currency} an hour{and}"), format!("{users_sign}{}", users(difference))]
@@ -185,7 +216,8 @@ pub fn capacity(estimate: &Estimate) -> String {
 
 /// What the figures assume, and what they leave out.
 pub fn assumptions(estimate: &Estimate) -> String {
-    let lines = estimate.assumptions.iter().map(|line| format!("  - {}\n", safe(line)));
+    let compared = estimate.comparison.iter().flat_map(|comparison| &comparison.assumptions);
+    let lines = estimate.assumptions.iter().chain(compared).map(|line| format!("  - {}\n", safe(line)));
     format!("{}{}", title("Assumptions"), lines.collect::<String>())
 }
 

@@ -75,7 +75,8 @@ impl fmt::Display for OverBudget {
                     Period::Hourly => ("hourly", "an hour"),
                     Period::Monthly => ("monthly", "a month"),
                 };
-                let (cost, limit) = (rounded(*cost, 2), rounded(*limit, 2));
+                // Rounded, they could seem equal.
+                let (cost, limit) = (cost.normalize(), limit.normalize());
                 write!(f, "the plan leads to {cost} {currency} {unit}, but `budget.{key}` is {limit} {currency}")
             }
             Verdict::CannotTell(unpriced) => {

@@ -69,7 +69,7 @@ section! {
         gatling_credit: Option<Decimal> = optional(MONEY, "that comparison has credits only").such_as(&["0.1"]),
     }
     check(map, _around, findings) {
-        is_converted(map, currency.as_deref(), findings)
+        is_converted(map, currency.as_deref(), exchange_rate, findings)
     }
 }
 
@@ -94,14 +94,19 @@ impl Prices {
 }
 
 /// List prices are in US dollars, so another currency needs a rate.
-fn is_converted(map: &Map, currency: Option<&str>, findings: &mut Findings) -> Option<()> {
+fn is_converted(
+    map: &Map,
+    currency: Option<&str>,
+    exchange_rate: Option<Decimal>,
+    findings: &mut Findings,
+) -> Option<()> {
     let (says, help, field) = match (currency, map.get("exchange_rate")) {
         (Some(currency), None) if currency != "USD" => (
             format!("is `{currency}`, but list prices are in US dollars"),
             "add how many units of it a US dollar is worth, such as `exchange_rate: 0.92`".to_owned(),
             map.get("currency")?,
         ),
-        (Some("USD"), Some(rate)) if rate.spelled() != Some("1") => (
+        (Some("USD"), Some(rate)) if exchange_rate.is_some_and(|rate| rate != Decimal::ONE) => (
             "is another one than 1, but the currency is `USD`".to_owned(),
             "add the `currency` that the rate is of, such as `currency: EUR`".to_owned(),
             rate,
