@@ -202,7 +202,7 @@ fn a_budget_refuses_what_costs_more_and_never_the_way_out() {
     let stage = Stage::new(&with(2, "hourly: 0.4")).at(&sandbox);
     let planned = stage.run(&["plan", "--out", "plan.json"]);
     assert_eq!(planned.code, 1);
-    for expected in ["`budget.hourly` is 0.40 USD", "`instance.small`: 2 × c7i.xlarge, 0.36 USD an hour"] {
+    for expected in ["`budget.hourly` is 0.4 USD", "`instance.small`: 2 × c7i.xlarge, 0.36 USD an hour"] {
         assert!(planned.said().contains(expected), "{expected} in\n{}", planned.said());
     }
     assert!(planned.stdout.contains(" to create · +0."), "the plan is shown: {}", planned.stdout);

@@ -46,14 +46,15 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
     };
     let (engine, planned) = Box::pin(signals::unless_interrupted(&interrupt, output, work)).await?;
     let document = planned.document(&origin);
+    let over = OverBudget::of_document(engine.stack(), &document);
     if let Some(path) = &arguments.out {
         write_document(path, &document)?;
         let sandbox = if origin.sandbox { " --sandbox" } else { "" };
-        let typed = quoted(path);
-        output.say(&format!(
-            "The plan is saved in `{}`. To execute it: `trunnion apply {typed}{sandbox}`",
-            path.display()
-        ));
+        let next = match &over {
+            Some(_) => String::new(),
+            None => format!(" To execute it: `trunnion apply {}{sandbox}`", quoted(path)),
+        };
+        output.say(&format!("The plan is saved in `{}`.{next}", path.display()));
     }
     if arguments.json {
         output.data(&text(&document)?)?;
@@ -61,7 +62,6 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
         output.readable(&trunnion::render::terminal(&document))?;
     }
     print_calls(&engine, output);
-    let over = OverBudget::of_document(engine.stack(), &document);
     engine.close().await;
     if let Some(over) = over {
         return Err(Error::OverBudget(over).into());
