@@ -29,7 +29,7 @@ impl Kind for Number {
         let wanted = format!("a number from {least} to {most}");
         let spelled = field.spelled().unwrap_or_default();
         if !matches!(field.kind(), Some(ScalarKind::Integer(_) | ScalarKind::Number)) {
-            let is_quoted = Decimal::from_str_exact(spelled).is_ok();
+            let is_quoted = !spelled.contains('_') && Decimal::from_str_exact(spelled).is_ok();
             let help =
                 if is_quoted { "remove the quotes".to_owned() } else { format!("write {wanted}, such as `0.5`") };
             findings.wrong_type(field, &wanted, help);
