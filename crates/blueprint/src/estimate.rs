@@ -27,7 +27,7 @@ use crate::{
 const LOGS_GB_A_MONTH: u32 = 1;
 /// Days of a month, for logs that are kept for other times.
 const DAYS_OF_A_MONTH: u32 = 30;
-/// Size of a generator binary in millionths of a gigabyte: a static one has about 10 MB.
+/// Size of a generator binary in millionths of a gigabyte, rounded up: a static one of a release has 6 MB.
 const BINARY_GB_MILLIONTHS: i64 = 10_000;
 
 /// The workload of a stack.
