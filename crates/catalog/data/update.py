@@ -12,25 +12,25 @@ import re
 import moto
 
 # What AWS's pricing page and type pages said on 2026-07-20 for us-east-1; wins over moto.
-# type: (peak Gbit/s, baseline Gbit/s, interfaces per card, IPv4 per interface, USD per hour)
+# type: (peak Gbit/s, baseline Gbit/s, interfaces per card, IPv4 per interface)
 MEASURED = {
-    "c5n.9xlarge": (50, 50, "8", 30, "1.9440"),
-    "c5n.18xlarge": (100, 100, "15", 50, "3.8880"),
-    "c6in.4xlarge": (50, 25, "8", 30, "0.9072"),
-    "c6in.8xlarge": (50, 50, "8", 30, "1.8144"),
-    "c6in.16xlarge": (100, 100, "15", 50, "3.6288"),
-    "c6in.32xlarge": (200, 200, "8+8", 50, "7.2576"),
-    "c7gn.4xlarge": (50, 50, "8", 30, "0.9984"),
-    "c7gn.8xlarge": (100, 100, "8", 30, "1.9968"),
-    "c7gn.16xlarge": (200, 200, "15", 50, "3.9936"),
-    "c8gn.16xlarge": (200, 200, "16", 50, "3.7920"),
-    "c8gn.24xlarge": (300, 300, "24", 50, "5.6880"),
-    "c8gn.48xlarge": (600, 600, "12+12", 50, "11.3760"),
-    "c7i.xlarge": (12.5, 1.562, "4", 15, "0.1785"),
-    "c7i.8xlarge": (12.5, 12.5, "8", 30, "1.4280"),
-    "c7i.24xlarge": (37.5, 37.5, "15", 50, "4.2840"),
-    "c7i.48xlarge": (50, 50, "15", 50, "8.5680"),
-    "m6in.32xlarge": (200, 200, "8+8", 50, "8.9107"),
+    "c5n.9xlarge": (50, 50, "8", 30),
+    "c5n.18xlarge": (100, 100, "15", 50),
+    "c6in.4xlarge": (50, 25, "8", 30),
+    "c6in.8xlarge": (50, 50, "8", 30),
+    "c6in.16xlarge": (100, 100, "15", 50),
+    "c6in.32xlarge": (200, 200, "8+8", 50),
+    "c7gn.4xlarge": (50, 50, "8", 30),
+    "c7gn.8xlarge": (100, 100, "8", 30),
+    "c7gn.16xlarge": (200, 200, "15", 50),
+    "c8gn.16xlarge": (200, 200, "16", 50),
+    "c8gn.24xlarge": (300, 300, "24", 50),
+    "c8gn.48xlarge": (600, 600, "12+12", 50),
+    "c7i.xlarge": (12.5, 1.562, "4", 15),
+    "c7i.8xlarge": (12.5, 12.5, "8", 30),
+    "c7i.24xlarge": (37.5, 37.5, "15", 50),
+    "c7i.48xlarge": (50, 50, "15", 50),
+    "m6in.32xlarge": (200, 200, "8+8", 50),
 }
 
 
@@ -51,9 +51,9 @@ def main():
     types = json.loads(gzip.decompress(source.read_bytes()))
     print("# EC2 instance types: what DescribeInstanceTypes says of them, sorted by name. Made by update.py, not by hand.")
     print(f"# Taken on {datetime.date.today()} from moto {moto.__version__} (moto/ec2/resources/instance_types.json.gz,")
-    print("# Apache License 2.0, https://github.com/getmoto/moto); bandwidth, interfaces, addresses and on-demand price of")
+    print("# Apache License 2.0, https://github.com/getmoto/moto); bandwidth, interfaces and addresses of")
     print("# the types that load generators run on: AWS's pages for us-east-1, 2026-07-20.")
-    print("# name,architecture,vcpu,memory_mib,baseline_mbps,peak_mbps,interfaces per card,ipv4 per interface,usd per hour")
+    print("# name,architecture,vcpu,memory_mib,baseline_mbps,peak_mbps,interfaces per card,ipv4 per interface")
     for name, facts in sorted(types.items()):
         architectures = facts["ProcessorInfo"]["SupportedArchitectures"]
         architecture = next((a for a in ("x86_64", "arm64") if a in architectures), None)
@@ -62,12 +62,12 @@ def main():
         network = facts["NetworkInfo"]
         baseline, peak = bandwidth(network)
         cards = "+".join(str(card["MaximumNetworkInterfaces"]) for card in network["NetworkCards"])
-        ipv4, price = network["Ipv4AddressesPerInterface"], ""
+        ipv4 = network["Ipv4AddressesPerInterface"]
         if name in MEASURED:
-            peak, baseline, cards, ipv4, price = MEASURED[name]
+            peak, baseline, cards, ipv4 = MEASURED[name]
             baseline, peak = round(baseline * 1000), round(peak * 1000)
         vcpu, memory = facts["VCpuInfo"]["DefaultVCpus"], facts["MemoryInfo"]["SizeInMiB"]
-        print(f"{name},{architecture},{vcpu},{memory},{baseline},{peak},{cards},{ipv4},{price}")
+        print(f"{name},{architecture},{vcpu},{memory},{baseline},{peak},{cards},{ipv4}")
 
 
 main()

@@ -45,8 +45,8 @@ fn of(pool: &Pool, workload: &Workload) -> u64 {
 }
 
 /// The cheapest change of one pool with which all hold this many users: more hosts, more addresses, untracked connections, or a type
-/// that is larger in every way. Equal costs: the one with fewer changed keys. `None` if no
-/// change of one pool is enough, or none has a price.
+/// that is larger in every way. Equal costs: the one with fewer changed keys, then with fewer addresses. `None` if no change of
+/// one pool is enough, or none has a price.
 pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices) -> Option<Growth> {
     let mut best: Option<(Growth, u32)> = None;
     for (at, pool) in pools.iter().enumerate() {
