@@ -353,7 +353,7 @@ async fn the_sandbox_refuses_what_is_beyond_each_limit() {
         match limit.reach {
             Reach::Validate | Reach::Plan => assert!(tried.contains(limit.name), "{} in a stack", limit.name),
             Reach::Never(_) => never += 1,
-            Reach::Unread(_) => assert!(is_unreached, "{}", limit.name),
+            Reach::Quota(_) => assert!(is_unreached, "{}", limit.name),
         }
     }
     assert!(never <= MOST_NEVER, "{never} rows that no stack reaches");

@@ -24,5 +24,6 @@ mod packages;
 mod partitions;
 mod people;
 mod permissions;
+mod quotas;
 mod renamed;
 mod ways_of_aws;

@@ -8,7 +8,7 @@
 //! | `found.rs` | the lookups of a plan: network, images, types, secrets |
 //! | `network.rs` | DNS of the VPC |
 //! | `offers.rs` | whether each zone offers the instance types |
-//! | `quotas.rs` | quotas with what is in use |
+//! | `quotas.rs` | quotas with what is in use, as a plan compares them |
 //! | `roles.rs` | the roles that AWS's services own |
 //! | `state.rs` | the bucket of the state |
 //! | `dry_run.rs` | EC2, whether it would do what the commands ask |
@@ -29,16 +29,15 @@ mod state;
 use std::collections::BTreeMap;
 
 use futures::join;
-use trunnion_engine::{Address, Context, Finding, Graph, Map, Observed, ProviderError, Value};
-use trunnion_kinds::{Instance, LaunchTemplate, Market};
+use trunnion_engine::{Address, Context, Finding, Graph, Map, Observed, ProviderError};
 
 use crate::{
     Aws, Purpose,
     calls::{Commands, Subject},
     context::within,
-    convert::typed,
     error::{Class, Failure},
     observe::check_account,
+    quotas::{Pool, pools},
 };
 
 /// What the examination found, and the lookups that it read.
@@ -49,17 +48,6 @@ pub struct Examined {
     pub findings: Vec<Finding>,
     /// Only lookups.
     pub observed: Observed,
-}
-
-/// A pool of hosts, as far as its launch template says.
-struct Pool {
-    instance_type: String,
-    is_spot: bool,
-    /// How many hosts it has.
-    count: u32,
-    interfaces: u32,
-    image: Option<String>,
-    subnet: Option<String>,
 }
 
 /// What the checks share.
@@ -102,7 +90,7 @@ async fn examine(
         None => subject,
     };
     let known = &found.observed.lookups;
-    let examination = Examination { aws, desired, known, pools: pools(desired, known), subject };
+    let examination = Examination { aws, desired, known, pools: pools(desired, known, |_| true), subject };
     let commands = purposes.iter().fold(Commands::NONE, |all, purpose| all.and(purpose.commands()));
     let (dry_runs, simulated, quotas, offers, dns, roles, bucket) = join!(
         Box::pin(dry_run::ask(&examination)),
@@ -121,34 +109,6 @@ async fn examine(
     findings.extend(found.findings);
     findings.extend([dns, offers, quotas, bucket].into_iter().flatten());
     Ok(Examined { findings, observed: found.observed })
-}
-
-fn pools(desired: &Graph, known: &BTreeMap<Address, Map>) -> Vec<Pool> {
-    let resources = || desired.resources().values();
-    let templates = resources().filter(|resource| resource.kind().as_str() == LaunchTemplate::KIND);
-    let value = |value: &Value| {
-        let value = value.resolve(&|reference| known.get(&reference.address)?.get(&reference.attribute).cloned());
-        value.as_text().map(str::to_owned)
-    };
-    let pool = |(name, template): (String, LaunchTemplate)| {
-        let data = template.data;
-        let is_host = |address: &&Address| address.kind.as_str() == Instance::KIND && address.name == name;
-        Pool {
-            count: number(desired.resources().keys().filter(is_host).count()),
-            interfaces: number(data.interfaces.len()),
-            image: value(&data.image),
-            subnet: data.interfaces.first().and_then(|interface| value(&interface.subnet)),
-            is_spot: data.market == Market::Spot,
-            instance_type: data.instance_type,
-        }
-    };
-    let read =
-        templates.filter_map(|resource| Some((resource.address.name.clone(), typed(&resource.attributes).ok()?)));
-    read.map(pool).collect()
-}
-
-fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The finding on a subject that a failed call leaves open. `otherwise` is what the failure means unless AWS denied it.

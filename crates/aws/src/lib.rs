@@ -41,6 +41,7 @@ mod owner;
 mod pace;
 mod profiles;
 mod proxy;
+mod quotas;
 mod reading;
 mod recorded;
 mod store;
@@ -61,7 +62,8 @@ use futures::{
     future::{BoxFuture, ready},
 };
 use trunnion_engine::{
-    Address, Applied, Context, Graph, KindName, Observed, Provider, ProviderError, Remote, Resolved, State, Token,
+    Address, Applied, Context, Graph, KindName, Note, Observed, Plan, Provider, ProviderError, Remote, Resolved, State,
+    Token,
 };
 use trunnion_kinds::EcsCluster;
 
@@ -247,6 +249,16 @@ impl Provider for Aws {
 
     async fn find(&self, kind: &KindName, id: &str, context: &Context) -> Result<Option<Remote>, ProviderError> {
         within(context, Box::pin(observe::find(self, kind, id))).await
+    }
+
+    async fn quotas(
+        &self,
+        desired: &Graph,
+        observed: &Observed,
+        plan: &Plan,
+        context: &Context,
+    ) -> Result<Vec<Note>, ProviderError> {
+        Ok(within(context, Box::pin(quotas::of_plan(self, desired, observed, plan))).await)
     }
 
     fn supply(&self, sha256: &str, content: Arc<Vec<u8>>) {

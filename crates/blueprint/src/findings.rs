@@ -60,7 +60,7 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     found.errors.extend(no_such_java(stack));
     found.errors.extend(too_many_subnets(stack, observed));
     free_addresses(stack, desired, observed, &mut found.errors);
-    quotas::check(stack, desired, observed, &mut found);
+    quotas::check(desired, observed, &mut found);
     found.errors.extend(estimate::too_few_users(stack, observed));
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found.warnings.extend(secrets_with_keys(stack, observed));

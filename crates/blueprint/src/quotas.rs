@@ -1,10 +1,9 @@
 //! Quotas of the account, compared with what a stack asks for. A quota that is read and too low is an error. One that
 //! cannot be read is a warning.
 
-use trunnion_catalog::limits::{NETWORK_INTERFACES, SECURITY_GROUP_RULES};
+use trunnion_catalog::limits::SECURITY_GROUP_RULES;
 use trunnion_engine::{Graph, Map, Observed, Resource, Value, from_map};
 use trunnion_kinds::{ElasticIp, SecurityGroup, SecurityGroupRule, lookup::ElasticIpQuota};
-use trunnion_stack::{Pool, Stack};
 
 use crate::{
     address,
@@ -12,13 +11,12 @@ use crate::{
 };
 
 /// Adds what exceeds a quota.
-pub(crate) fn check(stack: &Stack, desired: &Graph, observed: &Observed, found: &mut Findings) {
+pub(crate) fn check(desired: &Graph, observed: &Observed, found: &mut Findings) {
     if let Some(quota) = observed.lookups.get(&address::elastic_ip_quota()) {
         let finding = missing_elastic_ips(quota, desired, observed);
         if is_default(quota) { found.warnings.extend(finding) } else { found.errors.extend(finding) }
     }
     found.errors.extend(desired.resources().values().filter_map(too_many_rules));
-    found.warnings.extend(unread(stack, observed));
 }
 
 /// Counts the rules of a group as AWS does: those for IPv4 and IPv6 apart, and a rule that names a group for both. Rules that
@@ -45,27 +43,6 @@ fn too_many_rules(resource: &Resource) -> Option<Finding> {
             "place the pools in fewer subnets, or split the stack: each subnet with hosts is a rule, and each DNS server two"
                 .to_owned(),
         ),
-        path: "pools".to_owned(),
-    })
-}
-
-/// Compares the stack's own interfaces with a quota that a plan cannot read, if some of its hosts are new. The quota of vCPUs
-/// gives no note: a new account's is lower than what almost every stack needs.
-fn unread(stack: &Stack, observed: &Observed) -> Option<Finding> {
-    let is_new = |name: &str, pool: &Pool| {
-        let mut hosts = (0..pool.count).map(|number| address::instance(name, number));
-        hosts.any(|host| observed.remotes.get(&host).is_none_or(Vec::is_empty))
-    };
-    let interfaces = stack.pools.values().map(|pool| u64::from(pool.count) * u64::from(pool.interfaces));
-    let (interfaces, most) = (interfaces.sum::<u64>(), NETWORK_INTERFACES as u64);
-    let exceeds = interfaces > most && stack.pools.iter().any(|(name, pool)| is_new(name, pool));
-    exceeds.then(|| Finding {
-        code: "unread_quota",
-        message: format!(
-            "the hosts have {interfaces} network interfaces, but AWS allows {most} in a region by default, and a plan cannot \
-             read the account's own quota"
-        ),
-        help: Some("compare it with the quota `Network interfaces per Region` in Service Quotas".to_owned()),
         path: "pools".to_owned(),
     })
 }

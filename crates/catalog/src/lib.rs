@@ -1,5 +1,5 @@
 //! Facts of EC2 instance types (interfaces per network card, addresses, vCPU, memory, bandwidth), [list prices](prices),
-//! AWS's partitions, and the limits of AWS services that a stack can reach.
+//! AWS's partitions, [quotas of vCPUs](VcpuQuota), and the limits of AWS services that a stack can reach.
 //!
 //! The facts come from dated files that are part of the program (`data/*.csv`; their headers name the sources). This
 //! crate makes no AWS calls.
@@ -15,6 +15,7 @@ mod file;
 pub mod limits;
 mod partition;
 pub mod prices;
+mod vcpu_quotas;
 
 use std::{cmp::Reverse, fmt, sync::LazyLock};
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::{
     partition::{COMMERCIAL, PARTITIONS, Partition},
     prices::Usd,
+    vcpu_quotas::VcpuQuota,
 };
 
 /// Processor architecture, with AWS's spelling.

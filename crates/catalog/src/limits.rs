@@ -29,8 +29,8 @@ pub enum Reach {
     Plan,
     /// Nothing, because no stack gets there, for this reason.
     Never(&'static str),
-    /// Nothing: it is a quota of the account that a plan cannot read, for this reason. AWS can raise it.
-    Unread(&'static str),
+    /// Nothing, for this reason: it is a quota of the account, which AWS can raise.
+    Quota(&'static str),
 }
 
 /// Declares constants, and a row of the table for each.
@@ -48,7 +48,7 @@ macro_rules! limits {
     };
 }
 
-use Reach::{Never, Plan, Unread, Validate};
+use Reach::{Never, Plan, Quota, Validate};
 
 limits! {
     /// How many tags one resource can have, in every service; S3 objects have a lower limit.
@@ -246,19 +246,19 @@ limits! {
     /// How many vCPUs the running On-Demand hosts of the standard families, and those on spot, can each have in a new account.
     VCPUS: u32 = 5, "vCPUs in a region",
         "Amazon EC2 service quotas, L-1216C47A and L-34B43A08, the default", "2026-11",
-        Unread("only Service Quotas gives it, which a plan has no right to read");
+        Quota("a plan compares the account's own quota, and notes one that is too low");
     /// How many network interfaces a region can have.
     NETWORK_INTERFACES: usize = 5_000, "interfaces in a region",
         "Amazon VPC User Guide, \"Amazon VPC quotas\", the default", "2026-11",
-        Unread("only Service Quotas gives it, which a plan has no right to read");
+        Quota("a plan compares the account's own quota, and notes one that is too low");
     /// How many launch templates a region can have.
     LAUNCH_TEMPLATES: usize = 5_000, "launch templates in a region",
         "EC2 User Guide, \"Launch template restrictions\"", "2026-11",
-        Unread("a plan reads only the stack's own, and a stack has 100 at most");
+        Quota("a plan reads only the stack's own, and a stack has 100 at most");
     /// How many security groups a region can have.
     SECURITY_GROUPS: usize = 2_500, "groups in a region",
         "Amazon VPC User Guide, \"Amazon VPC quotas\", the default", "2026-11",
-        Unread("a plan reads only the stack's own, and a stack has four at most");
+        Quota("a plan reads only the stack's own, and a stack has four at most");
     /// How many VPCs a region can have.
     VPCS: usize = 5, "VPCs in a region",
         "Amazon VPC User Guide, \"Amazon VPC quotas\", the default", "2026-11", Never("a stack has no VPC");
@@ -268,15 +268,15 @@ limits! {
     /// How many ECS clusters a region can have.
     CLUSTERS: usize = 10_000, "clusters in a region",
         "Amazon ECS service quotas, the default", "2026-11",
-        Unread("a plan reads only the stack's own, and a stack has one");
+        Quota("a plan reads only the stack's own, and a stack has one");
     /// How many roles an account can have.
     ROLES: usize = 1_000, "roles",
         "IAM User Guide, \"IAM and AWS STS quotas\", the default", "2026-11",
-        Unread("a plan reads only the stack's own, and a stack has three");
+        Quota("a plan reads only the stack's own, and a stack has three");
     /// How many instance profiles an account can have.
     INSTANCE_PROFILES: usize = 1_000, "instance profiles",
         "IAM User Guide, \"IAM and AWS STS quotas\", the default", "2026-11",
-        Unread("a plan reads only the stack's own, and a stack has one");
+        Quota("a plan reads only the stack's own, and a stack has one");
 }
 
 /// Rows without a constant: characters, and facts of the catalog's file.
@@ -345,7 +345,7 @@ mod tests {
             assert!(!row.unit.is_empty() && !row.source.is_empty(), "{}", row.name);
             let is_month = row.read.split_once('-').is_some_and(|(year, month)| year == "2026" && month.len() == 2);
             assert!(is_month, "{}: {}", row.name, row.read);
-            if let Never(why) | Unread(why) = row.reach {
+            if let Never(why) | Quota(why) = row.reach {
                 assert!(why.len() > 10, "{}", row.name);
             }
         }

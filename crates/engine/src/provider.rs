@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Address, Adoption, Applied, ErrorClass, Graph, Hold, KindName, Map, Note, Rules, State, value::hex};
+use crate::{Address, Adoption, Applied, ErrorClass, Graph, Hold, KindName, Map, Note, Plan, Rules, State, value::hex};
 
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,6 +356,19 @@ pub trait Provider: Send + Sync {
         let _ = context;
         let error = ProviderError::new(format!("this provider finds no `{kind}` by its id, `{id}`"), None);
         std::future::ready(Err(error))
+    }
+
+    /// The quotas of the cloud that would stop the apply of a plan, and those that could not be read, each with its next step.
+    /// None of them refuses the plan: a quota can be raised until it is applied. By default, the cloud has none.
+    fn quotas(
+        &self,
+        desired: &Graph,
+        observed: &Observed,
+        plan: &Plan,
+        context: &Context,
+    ) -> impl Future<Output = Result<Vec<Note>, ProviderError>> + Send {
+        let _ = (desired, observed, plan, context);
+        async { Ok(Vec::new()) }
     }
 
     /// Hands over what the object of this SHA-256 is made from, so that nobody has to read its file once more.

@@ -1,9 +1,11 @@
 //! Service Quotas: quotas that a stack can reach, with their values in this account. None can be raised by a call. That of
 //! Fargate is shown, and not applied.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
-use trunnion_catalog::limits;
+use trunnion_catalog::{VcpuQuota, limits};
 
 use crate::{
     call::{Call, Fault, Reply, arn_of},
@@ -12,17 +14,18 @@ use crate::{
 };
 
 /// A quota of a service.
+#[derive(Clone)]
 struct Quota {
     service: &'static str,
     code: &'static str,
-    name: &'static str,
+    name: Cow<'static, str>,
     /// That of a new account.
     default: usize,
     /// That of this account.
     value: fn(&Cloud) -> Option<usize>,
 }
 
-/// The value of the quotas of vCPUs where none is set: more than any stack reaches.
+/// The value of each quota of vCPUs where none is set: more than any stack reaches.
 const UNLIMITED: usize = 100_000;
 
 /// Services by their codes (`ListServices`, read November 2026).
@@ -32,46 +35,55 @@ const SERVICES: [(&str, &str); 3] = [
     ("vpc", "Amazon Virtual Private Cloud (Amazon VPC)"),
 ];
 
-/// Amazon EC2 service quotas, AWS Fargate service quotas and Amazon VPC quotas, read November 2026. AWS raises those of
-/// vCPUs by itself for accounts that pay.
-const QUOTAS: [Quota; 6] = [
+/// Those besides vCPUs: Amazon EC2 service quotas, AWS Fargate service quotas and Amazon VPC quotas, read November 2026.
+const OTHERS: [Quota; 4] = [
     Quota {
         service: "ec2",
         code: "L-0263D0A3",
-        name: "EC2-VPC Elastic IPs",
+        name: Cow::Borrowed("EC2-VPC Elastic IPs"),
         default: limits::ELASTIC_IPS,
         value: |cloud| Some(cloud.most_elastic_ips),
     },
     Quota {
-        service: "ec2",
-        code: "L-1216C47A",
-        name: "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
-        default: limits::VCPUS as usize,
-        value: |cloud| Some(cloud.most_vcpus.map_or(UNLIMITED, |most| most as usize)),
-    },
-    Quota {
-        service: "ec2",
-        code: "L-34B43A08",
-        name: "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests",
-        default: limits::VCPUS as usize,
-        value: |cloud| Some(cloud.most_vcpus.map_or(UNLIMITED, |most| most as usize)),
-    },
-    Quota {
         service: "fargate",
         code: "L-3032A538",
-        name: "Fargate On-Demand vCPU resource count",
+        name: Cow::Borrowed("Fargate On-Demand vCPU resource count"),
         default: 6,
         value: |_| None,
     },
     Quota {
         service: "vpc",
         code: "L-DF5E4CA3",
-        name: "Network interfaces per Region",
+        name: Cow::Borrowed("Network interfaces per Region"),
         default: limits::NETWORK_INTERFACES,
         value: |_| None,
     },
-    Quota { service: "vpc", code: "L-F678F1CE", name: "VPCs per Region", default: limits::VPCS, value: |_| None },
+    Quota {
+        service: "vpc",
+        code: "L-F678F1CE",
+        name: Cow::Borrowed("VPCs per Region"),
+        default: limits::VPCS,
+        value: |_| None,
+    },
 ];
+
+/// Every quota. The group of standard instances has its letters in its name. In a new account, others have none.
+fn quotas() -> impl Iterator<Item = Quota> {
+    let vcpus = VcpuQuota::ALL.into_iter().flat_map(|of| {
+        let is_standard = of.group == "Standard";
+        let group = if is_standard { "Standard (A, C, D, H, I, M, R, T, Z)" } else { of.group };
+        let row = |code, name: String| Quota {
+            service: "ec2",
+            code,
+            name: name.into(),
+            default: if is_standard { limits::VCPUS as usize } else { 0 },
+            value: |cloud| Some(cloud.most_vcpus.map_or(UNLIMITED, |most| most as usize)),
+        };
+        let spot = of.spot.map(|code| row(code, format!("All {group} Spot Instance Requests")));
+        [Some(row(of.on_demand, format!("Running On-Demand {group} instances"))), spot]
+    });
+    OTHERS.into_iter().chain(vcpus.flatten())
+}
 
 /// Answers one call.
 pub fn handle(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
@@ -93,14 +105,14 @@ struct Asked {
 fn get(cloud: &Cloud, call: &Call, is_applied: bool) -> Result<Reply, Fault> {
     let Asked { service_code, quota_code } = input(call)?;
     is_known(&service_code)?;
-    let found = QUOTAS.iter().find(|quota| quota.service == service_code && quota.code == quota_code);
+    let found = quotas().find(|quota| quota.service == service_code && quota.code == quota_code);
     let Some(quota) = found else {
         return Err(Fault::new(
             "NoSuchResourceException",
             "The request failed because the specified quota does not exist.",
         ));
     };
-    Ok(Reply::Json(json!({ "Quota": shown(cloud, call, quota, is_applied) })))
+    Ok(Reply::Json(json!({ "Quota": shown(cloud, call, &quota, is_applied) })))
 }
 
 #[derive(Deserialize)]
@@ -120,8 +132,8 @@ fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         return Err(Fault::new("IllegalArgumentException", "MaxResults must be between 1 and 100."));
     }
     let is_asked =
-        |quota: &&Quota| quota.service == service_code && quota_code.as_ref().is_none_or(|code| quota.code == code);
-    let rows = QUOTAS.iter().filter(is_asked).map(|one| (one.code.to_owned(), shown(cloud, call, one, true))).collect();
+        |quota: &Quota| quota.service == service_code && quota_code.as_ref().is_none_or(|code| quota.code == code);
+    let rows = quotas().filter(is_asked).map(|one| (one.code.to_owned(), shown(cloud, call, &one, true))).collect();
     let (quotas, next) = page(rows, limit, next_token.as_deref(), false)
         .ok_or_else(|| Fault::new("InvalidPaginationTokenException", "Invalid input was provided."))?;
     let mut answer = json!({ "Quotas": quotas });

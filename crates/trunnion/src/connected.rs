@@ -292,6 +292,8 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
                 message: finding.message,
                 help: finding.help,
             }));
+            let context = Context::new(interrupt.clone());
+            plan.notes.extend(self.provider.quotas(&desired, &observed, &plan, &context).await?);
         }
         let estimate = Some(blueprint::estimate(&self.stack, &plan, &observed));
         Ok(Planned { plan, state, place: self.place.clone(), identity: self.provider.identity(), estimate })

@@ -35,6 +35,7 @@ use nix::{
     },
 };
 use serde::{Deserialize, Serialize};
+use trunnion_estimate::grouped;
 use trunnion_host::Config;
 
 use crate::{
@@ -691,10 +692,8 @@ fn per(bytes: u64, connections: usize) -> usize {
     usize::try_from(bytes).unwrap_or_default() / connections.max(1)
 }
 
-pub(crate) fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
-    groups.join(",")
+fn thousands(number: usize) -> String {
+    grouped(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
 /// A line of `/proc/meminfo`, in bytes.

@@ -19,10 +19,12 @@ impl Commands {
     pub const DOCTOR: Self = Self(8);
     /// `plan` and `apply`. `destroy` reads only what belongs to the stack.
     pub const LOOKUP: Self = Self(1 | 2);
+    /// The same, and the examination of an account.
+    pub const LOOKUP_OR_DOCTOR: Self = Self(1 | 2 | 8);
     pub const CHANGE: Self = Self(2 | 4);
-    /// `apply`, `destroy` and the examination of an account, but not `plan`.
-    pub const CHANGE_OR_DOCTOR: Self = Self(2 | 4 | 8);
     pub const ALL: Self = Self(1 | 2 | 4);
+    /// The same, and the examination of an account.
+    pub const ALL_OR_DOCTOR: Self = Self(1 | 2 | 4 | 8);
     /// What lists, shows and restores versions of the state.
     pub const STATE: Self = Self(16);
     /// Takes the stack's tags off resources.

@@ -22,9 +22,9 @@ calls! {
 
     read "secretsmanager:DescribeSecret" SECRETS { "secretsmanager:DescribeSecret" SECRETS LOOKUP }
     read "servicequotas:GetAWSDefaultServiceQuota" QUOTAS {
-        "servicequotas:GetAWSDefaultServiceQuota" READ DOCTOR
+        "servicequotas:GetAWSDefaultServiceQuota" READ LOOKUP_OR_DOCTOR
     }
-    read "servicequotas:GetServiceQuota" QUOTAS { "servicequotas:GetServiceQuota" READ DOCTOR }
+    read "servicequotas:GetServiceQuota" QUOTAS { "servicequotas:GetServiceQuota" READ LOOKUP_OR_DOCTOR }
     read "ssm:GetParameters" SSM { "ssm:GetParameters" PARAMETERS LOOKUP }
     read "sts:GetCallerIdentity" STS {}
 }

@@ -18,6 +18,7 @@ use crate::{
     convert::attribute,
     error::{Class, Denial, Failure, OfCall as _},
     kinds::tagging::{of_stack, specification},
+    quotas::Pool,
 };
 
 /// What EC2 answered to a dry run.
@@ -191,7 +192,7 @@ fn creates<'a>(examination: &'a Examination<'_>, owned: &Owned) -> Vec<Asked<'a>
     }
     let address = ec2.allocate_address().domain(DomainType::Vpc).tag_specifications(tagged(ResourceType::ElasticIp));
     asked.push(dry!("ec2:AllocateAddress", address));
-    let whole = |pool: &&super::Pool| pool.image.is_some() && pool.subnet.is_some();
+    let whole = |pool: &&Pool| pool.image.is_some() && pool.subnet.is_some();
     if let Some(pool) = examination.pools.iter().find(whole) {
         let (kind, image) = (InstanceType::from(pool.instance_type.as_str()), pool.image.clone().unwrap_or_default());
         let data = RequestLaunchTemplateData::builder().instance_type(kind.clone()).image_id(&image).build();

@@ -1,37 +1,19 @@
-//! Quotas, with what is in use and what the stack needs.
-//!
-//! What the stack has already counts as in use by itself, so that an applied stack needs nothing more.
+//! Findings on quotas: those that a plan compares, too, Elastic IPs, and IAM's.
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{Instance, InstanceLifecycleType};
 use aws_sdk_iam::types::SummaryKeyType;
 use trunnion_engine::Finding;
 use trunnion_kinds::{EcsTaskDefinition, ElasticIp, IamInstanceProfile, IamRole, iam_path, role_name};
 
-use super::{Examination, failed, number};
+use super::{Examination, failed};
 use crate::{
     Aws,
-    convert::{is_ours, typed},
+    convert::is_ours,
     error::{Class, Failure, OfCall as _},
-    kinds::tagging::{filter, from_ec2},
+    kinds::tagging::from_ec2,
+    quotas::{self, Compared, Pool, Quota, number},
 };
-
-/// A quota of Service Quotas (Amazon EC2, Amazon VPC and AWS Fargate service quotas, read November 2026).
-struct Quota {
-    service: &'static str,
-    code: &'static str,
-    name: &'static str,
-}
-
-const ON_DEMAND: Quota = Quota { service: "ec2", code: "L-1216C47A", name: "vCPUs of On-Demand Standard instances" };
-const SPOT: Quota = Quota { service: "ec2", code: "L-34B43A08", name: "vCPUs of Standard spot requests" };
-const ELASTIC_IPS: Quota = Quota { service: "ec2", code: "L-0263D0A3", name: "Elastic IPs" };
-const FARGATE: Quota = Quota { service: "fargate", code: "L-3032A538", name: "vCPUs of Fargate tasks" };
-const INTERFACES: Quota = Quota { service: "vpc", code: "L-DF5E4CA3", name: "network interfaces" };
-
-/// The families of instance types that share the quotas of Standard instances, by the first letters of their names.
-const STANDARD: [&str; 9] = ["a", "c", "d", "h", "i", "m", "r", "t", "z"];
 
 pub(super) async fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     let (hosts, others, roles) = futures::join!(
@@ -45,146 +27,39 @@ pub(super) async fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     [hosts, others.into_iter().flatten().collect(), roles].concat()
 }
 
-/// The account's quota; AWS's default if the account has none of its own.
-async fn most(aws: &Aws, quota: &Quota) -> Result<f64, Failure> {
-    let quotas = &aws.clients.quotas;
-    let own = quotas.get_service_quota().service_code(quota.service).quota_code(quota.code);
-    let found = match own.send().await.of_call("servicequotas:GetServiceQuota") {
-        Ok(answer) => answer.quota,
-        Err(failure) if failure.class == Class::NotFound => {
-            let default = quotas.get_aws_default_service_quota().service_code(quota.service).quota_code(quota.code);
-            default.send().await.of_call("servicequotas:GetAWSDefaultServiceQuota")?.quota
-        }
-        Err(failure) => return Err(failure),
-    };
-    let value = found.and_then(|quota| quota.value);
-    value.ok_or_else(|| Failure::own(format!("Service Quotas has no value for {}", quota.code), None))
-}
-
-impl Quota {
-    /// `used` is what others use, or nothing if that cannot be seen.
-    fn judge(&self, needed: u32, used: Option<u32>, most: Result<f64, Failure>) -> Finding {
-        let subject = format!("quota of {}", self.name);
-        let most = match most {
-            Ok(most) => most,
-            Err(failure) => return failed(subject, failure),
-        };
-        let others = used.map(|used| format!(", {used} are in use by others")).unwrap_or_default();
-        let detail = format!("the stack needs {needed}{others}, and the quota is {most}");
-        let Self { service, code, .. } = self;
-        if f64::from(needed.saturating_add(used.unwrap_or(0))) <= most {
-            if used.is_some() {
-                return Finding::ok(subject, detail);
-            }
-            let help =
-                format!("no permission shows it: Service Quotas has the use of `{code}` of `{service}` as a graph");
-            return Finding::unknown(subject, format!("{detail}; what others use is in no list"), Some(help));
-        }
-        let least = needed.saturating_add(used.unwrap_or(0));
-        let command = format!(
-            "aws service-quotas request-service-quota-increase --service-code {service} --quota-code {code} --desired-value {least}"
-        );
-        Finding::missing(subject, detail, Some(format!("request more: `{command}`")))
+/// The finding on a quota. What others use of it may be in no list.
+fn judge(compared: &Compared) -> Finding {
+    let Compared { quota, used, .. } = compared;
+    let (subject, detail) = (format!("quota of {}", quota.name), compared.to_string());
+    if compared.exceeds() {
+        return Finding::missing(subject, detail, Some(compared.help()));
     }
+    if used.is_some() {
+        return Finding::ok(subject, detail);
+    }
+    let Quota { service, code, .. } = quota;
+    let help = format!("no permission shows it: Service Quotas has the use of `{code}` of `{service}` as a graph");
+    Finding::unknown(subject, format!("{detail}; what others use is in no list"), Some(help))
 }
 
-/// What running instances of others use: vCPUs on demand, vCPUs of spot instances.
-#[derive(Default)]
-struct Used {
-    on_demand: u32,
-    spot: u32,
+fn judged((quota, compared): (Quota, Result<Compared, Failure>)) -> Finding {
+    compared.map_or_else(|failure| failed(format!("quota of {}", quota.name), failure), |compared| judge(&compared))
 }
 
+/// Those of the hosts, and the families whose quota is not known.
 async fn of_hosts(examination: &Examination<'_>) -> Vec<Finding> {
-    let aws = examination.aws;
-    let (used, interfaces_used) = futures::join!(Box::pin(used(aws)), Box::pin(interfaces_of_others(aws)));
-    let vcpus = |is_spot: bool| -> u32 {
-        let pools = examination.pools.iter().filter(|pool| pool.is_spot == is_spot && is_standard(&pool.instance_type));
-        pools.map(|pool| vcpus_of(&pool.instance_type).saturating_mul(pool.count)).sum()
-    };
-    let interfaces: u32 = examination.pools.iter().map(|pool| pool.interfaces.saturating_mul(pool.count)).sum();
-    // The task of the control plane has one. It does not carry the tag of the stack, so it counts as another's once it runs.
-    let interfaces = interfaces.saturating_add(wanted(examination, EcsTaskDefinition::KIND));
-    let asked = [
-        (&ON_DEMAND, vcpus(false), used.as_ref().map(|used| used.on_demand)),
-        (&SPOT, vcpus(true), used.as_ref().map(|used| used.spot)),
-        (&INTERFACES, interfaces, interfaces_used.as_ref().copied()),
-    ];
-    let needed = asked.into_iter().filter(|(_, needed, _)| *needed > 0);
-    let judged = needed.map(|(quota, needed, used)| async move {
-        match used {
-            Ok(used) => quota.judge(needed, Some(used), most(aws, quota).await),
-            Err(failure) => failed(format!("quota of {}", quota.name), failure.clone()),
-        }
-    });
-    let mut findings = futures::future::join_all(judged).await;
-    let types = examination.pools.iter().map(|pool| pool.instance_type.as_str());
-    let others: BTreeSet<&str> = types.filter(|name| !is_standard(name)).map(family).collect();
-    findings.extend(others.into_iter().map(|family| {
-        let detail = format!("instances of the family `{family}` have a quota of their own, which is not read");
+    // The task of the control plane has an interface. It does not carry the tag of the stack, so it counts as another's once it runs.
+    let of_tasks = wanted(examination, EcsTaskDefinition::KIND);
+    let compared = quotas::of_hosts(examination.aws, &examination.pools, of_tasks).await;
+    let mut findings: Vec<Finding> = compared.into_iter().map(judged).collect();
+    let is_known = |pool: &&Pool| quotas::of_vcpus(pool).is_some();
+    let others: BTreeSet<&str> =
+        examination.pools.iter().filter(|pool| !is_known(pool)).map(|pool| pool.instance_type.as_str()).collect();
+    findings.extend(others.into_iter().map(|name| {
         let help = "see `aws service-quotas list-service-quotas --service-code ec2`".to_owned();
-        Finding::unknown(format!("quota of vCPUs of {family} instances"), detail, Some(help))
+        Finding::unknown(format!("quota of vCPUs of `{name}`"), "no quota is known that counts them", Some(help))
     }));
     findings
-}
-
-fn family(instance_type: &str) -> &str {
-    instance_type.split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default()
-}
-
-fn is_standard(instance_type: &str) -> bool {
-    // `hpc`, `inf`, `trn`, `mac` and `dl` begin with letters of other families and have their own quotas.
-    let family = family(instance_type);
-    !["hpc", "inf", "dl", "mac", "trn"].contains(&family) && STANDARD.iter().any(|letter| family.starts_with(letter))
-}
-
-fn vcpus_of(instance_type: &str) -> u32 {
-    trunnion_catalog::instance_type(instance_type).map_or(0, |found| found.vcpu)
-}
-
-async fn used(aws: &Aws) -> Result<Used, Failure> {
-    let states = ["pending", "running", "shutting-down", "stopping"].map(str::to_owned).to_vec();
-    let call = aws.clients.ec2.describe_instances().filters(filter("instance-state-name", states));
-    let mut pages = call.into_paginator().page_size(1000).send();
-    let mut used = Used::default();
-    while let Some(page) = pages.next().await {
-        let reservations = page.of_call("ec2:DescribeInstances")?.reservations.into_iter().flatten();
-        for instance in reservations.flat_map(|reservation| reservation.instances.unwrap_or_default()) {
-            count(&mut used, instance, &aws.connection.stack);
-        }
-    }
-    Ok(used)
-}
-
-fn count(used: &mut Used, instance: Instance, stack: &str) {
-    if is_ours(&from_ec2(instance.tags), stack) {
-        return;
-    }
-    let name = instance.instance_type.map(|name| name.as_str().to_owned()).unwrap_or_default();
-    if !is_standard(&name) {
-        return;
-    }
-    let cores = instance
-        .cpu_options
-        .map(|options| options.core_count.unwrap_or(0).saturating_mul(options.threads_per_core.unwrap_or(0)));
-    let vcpus = cores.and_then(|cores| u32::try_from(cores).ok()).filter(|cores| *cores > 0);
-    let vcpus = vcpus.unwrap_or_else(|| vcpus_of(&name));
-    match instance.instance_lifecycle {
-        Some(InstanceLifecycleType::Spot) => used.spot = used.spot.saturating_add(vcpus),
-        _ => used.on_demand = used.on_demand.saturating_add(vcpus),
-    }
-}
-
-/// Every interface of the region that is not the stack's, also those of no instance.
-async fn interfaces_of_others(aws: &Aws) -> Result<u32, Failure> {
-    let mut pages = aws.clients.ec2.describe_network_interfaces().into_paginator().page_size(1000).send();
-    let mut count: u32 = 0;
-    while let Some(page) = pages.next().await {
-        let interfaces = page.of_call("ec2:DescribeNetworkInterfaces")?.network_interfaces.into_iter().flatten();
-        let others = interfaces.filter(|one| !is_ours(&from_ec2(one.tag_set.clone()), &aws.connection.stack));
-        count = count.saturating_add(number(others.count()));
-    }
-    Ok(count)
 }
 
 fn wanted(examination: &Examination<'_>, kind: &str) -> u32 {
@@ -204,17 +79,15 @@ async fn elastic_ips(examination: &Examination<'_>) -> Vec<Finding> {
     };
     let all = answer.addresses.into_iter().flatten();
     let others = all.filter(|address| !is_ours(&from_ec2(address.tags.clone()), &aws.connection.stack)).count();
-    vec![ELASTIC_IPS.judge(needed, Some(number(others)), most(aws, &ELASTIC_IPS).await)]
+    let quota = Quota::elastic_ips();
+    let compared = quota.compare(aws, needed, Some(number(others))).await;
+    vec![judged((quota, compared))]
 }
 
 /// What other tasks use is in no list, only in a metric, so that a need below the quota stays open.
 async fn fargate(examination: &Examination<'_>) -> Vec<Finding> {
     let definitions = examination.desired.resources().values();
-    let definitions = definitions.filter(|resource| resource.kind().as_str() == EcsTaskDefinition::KIND);
-    let tasks = definitions.filter_map(|resource| typed::<EcsTaskDefinition>(&resource.attributes).ok());
-    // In units of a thousandth: 1,024 are one vCPU.
-    let needed = tasks.map(|task| task.cpu.div_ceil(1024)).sum();
-    vec![FARGATE.judge(needed, None, most(examination.aws, &FARGATE).await)]
+    quotas::of_tasks(examination.aws, definitions).await.into_iter().map(judged).collect()
 }
 
 /// How many roles and instance profiles the stack has in its region.
@@ -317,16 +190,8 @@ mod tests {
             (1, Some(5), Verdict::Ok),
             (2, Some(5), Verdict::Missing),
         ] {
-            assert_eq!(FARGATE.judge(needed, used, Ok(6.0)).verdict, verdict, "{needed} {used:?}");
-        }
-    }
-
-    #[test]
-    fn families_with_quotas_of_their_own_are_not_standard() {
-        for (name, expected) in
-            [("m7i.xlarge", true), ("mac2.metal", false), ("im4gn.large", true), ("inf2.xlarge", false)]
-        {
-            assert_eq!(is_standard(name), expected, "{name}");
+            let compared = Compared { quota: Quota::elastic_ips(), needed, used, most: 6.0 };
+            assert_eq!(judge(&compared).verdict, verdict, "{needed} {used:?}");
         }
     }
 }

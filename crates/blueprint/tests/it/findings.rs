@@ -423,18 +423,3 @@ fn elastic_ips_fit_the_quota_and_the_spread_addresses() {
     );
     assert!(several.contains("have 4 addresses each, and 3 of them have a public one"), "{several}");
 }
-
-#[test]
-fn hosts_with_more_interfaces_than_aws_allows_by_default_give_a_note() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
-    let report = |count: u32| {
-        let pool = format!("instance_type: c7i.4xlarge, zone: eu-west-3a, count: {count}, interfaces: 8 }}");
-        let stack = common::parse(&text.replace("instance_type: c7i.xlarge, zone: eu-west-3a }", &pool), None);
-        let mut observed = observed(100_000, 100_000);
-        route(&mut observed, "transit_gateway");
-        report(&stack, &observed)
-    };
-    assert_eq!(report(625), "");
-    let beyond = report(626);
-    assert!(beyond.starts_with("warning[unread_quota] at pools: the hosts have 5008 network interfaces"), "{beyond}");
-}

@@ -1,6 +1,7 @@
 //! State changes of instances: by time, by termination, by stop and start.
 
 use jiff::Timestamp;
+use trunnion_catalog::VcpuQuota;
 
 use super::{
     document, elastic_ip, launch,
@@ -154,12 +155,13 @@ pub(super) fn start(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
             return Err(wrong_state(id, "started"));
         }
     }
-    for is_spot in [false, true] {
+    for (quota, is_spot) in VcpuQuota::ALL.iter().flat_map(|quota| [(quota, false), (quota, true)]) {
         let asked = ids.iter().filter_map(|id| cloud.ec2.instances.get(id));
         let stopped = asked.filter(|row| row.spot == is_spot && row.state == InstanceState::Stopped);
+        let stopped = stopped.filter(|row| VcpuQuota::of(&row.kind) == Some(quota));
         let wanted = stopped.map(|row| launch::vcpus(&row.kind)).sum();
         if wanted > 0 {
-            launch::check_vcpus(cloud, &call.region, is_spot, wanted)?;
+            launch::check_vcpus(cloud, &call.region, quota, is_spot, wanted)?;
         }
     }
     Ok(change(cloud, call, &ids, |state| (state == InstanceState::Stopped).then_some(InstanceState::Pending)))

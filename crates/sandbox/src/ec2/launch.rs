@@ -1,7 +1,7 @@
 //! `RunInstances`.
 
 use sha2::{Digest, Sha256};
-use trunnion_catalog::limits;
+use trunnion_catalog::{VcpuQuota, limits};
 
 use super::{
     instance_change::KEPT,
@@ -71,7 +71,9 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         }
         crate::iam::make_service_role(cloud, SPOT_ROLE, "spot.amazonaws.com", call);
     }
-    check_vcpus(cloud, &call.region, spec.spot, vcpus(spec.instance_type.name).saturating_mul(most))?;
+    if let Some(quota) = VcpuQuota::of(spec.instance_type.name) {
+        check_vcpus(cloud, &call.region, quota, spec.spot, vcpus(spec.instance_type.name).saturating_mul(most))?;
+    }
     let placed = place(cloud, &spec.interfaces, least, most)?;
 
     let user_data = spec.user_data.as_ref().map(|text| (digest(text), text));
@@ -141,13 +143,19 @@ pub(super) fn vcpus(kind: &str) -> u32 {
     trunnion_catalog::instance_type(kind).map_or(0, |found| found.vcpu)
 }
 
-/// Refuses to start more vCPUs than the quota has left. Pending and running instances count; every type in the catalogue belongs
-/// to the standard families.
-pub(super) fn check_vcpus(cloud: &Cloud, region: &str, is_spot: bool, wanted: u32) -> Result<(), Fault> {
+/// Refuses to start more vCPUs than a quota has left. Pending and running instances of the types that share it count.
+pub(super) fn check_vcpus(
+    cloud: &Cloud,
+    region: &str,
+    quota: &VcpuQuota,
+    is_spot: bool,
+    wanted: u32,
+) -> Result<(), Fault> {
     let Some(most) = cloud.most_vcpus else { return Ok(()) };
     let is_live = |state| matches!(state, InstanceState::Pending | InstanceState::Running);
     let instances = cloud.ec2.instances.values();
     let live = instances.filter(|row| row.region == region && row.spot == is_spot && is_live(row.state));
+    let live = live.filter(|row| VcpuQuota::of(&row.kind) == Some(quota));
     let used: u32 = live.map(|row| vcpus(&row.kind)).sum();
     if used.saturating_add(wanted) <= most {
         return Ok(());

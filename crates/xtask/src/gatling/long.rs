@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::unistd::{SysconfVar, sysconf};
-use trunnion_estimate::Workload;
+use trunnion_estimate::{Workload, grouped};
 use trunnion_host::Ports;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Failure,
-    capacity::{free_bytes, kernel_bytes, machine, thousands},
+    capacity::{free_bytes, kernel_bytes, machine},
     kernel::ensure,
 };
 
@@ -104,7 +104,7 @@ struct Held {
 
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
 fn hold(rig: &mut Rig, aim: &Aim) -> Result<Held, Failure> {
-    eprintln!("Holding {} users …", thousands_of(aim.users));
+    eprintln!("Holding {} users …", grouped(aim.users));
     let kernel = kernel_bytes()?;
     let load = Load {
         simulation: "WebSocket",
@@ -128,7 +128,7 @@ fn hold(rig: &mut Rig, aim: &Aim) -> Result<Held, Failure> {
         }
         if shown.elapsed() > Duration::from_secs(10) {
             shown = Instant::now();
-            eprintln!("  {} users, {} MiB of memory free", thousands_of(open), free_bytes()? >> 20);
+            eprintln!("  {} users, {} MiB of memory free", grouped(open), free_bytes()? >> 20);
         }
         let time = begin.map(|begin| begin.elapsed()).unwrap_or_default();
         if counts.websockets >= aim.users {
@@ -148,7 +148,7 @@ fn hold(rig: &mut Rig, aim: &Aim) -> Result<Held, Failure> {
     let users = counts.open();
     let of_each = rig.evenness(counts.sources.iter().map(|(source, (_, open))| (*source, *open)));
     let of_each = of_each.unwrap_or_else(|error| error.to_string());
-    eprintln!("  {} users in {}: {end}; collecting Gatling's garbage …", thousands_of(users), seconds(time));
+    eprintln!("  {} users in {}: {end}; collecting Gatling's garbage …", grouped(users), seconds(time));
     let live = live(rig, &running)?;
     let after = rig.counted(&running)?.open();
     ensure!(after >= users || end != "the aim", "only {after} of {users} users stayed");
@@ -159,19 +159,19 @@ fn hold(rig: &mut Rig, aim: &Aim) -> Result<Held, Failure> {
 impl Held {
     #[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
     fn print(&self, sizes: &Sizes) {
-        let of_user = |bytes: u64| thousands_of(bytes / self.users.max(1));
+        let of_user = |bytes: u64| grouped(bytes / self.users.max(1));
         let gib = (self.rss + self.kernel) as f64 / f64::from(1 << 30);
         let tables = match sizes.tables {
             0 => "default event loops".to_owned(),
             tables => format!("{tables} event loops, each with a table of descriptors of its own"),
         };
         println!("| idle WebSocket users of one JVM to one address and port | |\n|---|---|");
-        println!("| held | {} (ended by: {}) |", thousands_of(self.users), self.end);
+        println!("| held | {} (ended by: {}) |", grouped(self.users), self.end);
         if self.opened > self.users {
             println!(
                 "| closed again meanwhile | {} of {}: {} |",
-                thousands_of(self.opened - self.users),
-                thousands_of(self.opened),
+                grouped(self.opened - self.users),
+                grouped(self.opened),
                 self.complaint
             );
         }
@@ -289,8 +289,4 @@ fn live(rig: &Rig, running: &Running) -> Result<u64, Failure> {
     let said = rig.ask_jvm(&[&process, "GC.heap_info"])?;
     let used = said.lines().find_map(|line| line.split_once(" used ")?.1.split('K').next()?.parse().ok());
     Ok(used.map(|kib: u64| kib * 1_024).ok_or_else(|| format!("`jcmd` names no used heap: {said}"))?)
-}
-
-fn thousands_of(number: u64) -> String {
-    thousands(usize::try_from(number).unwrap_or(usize::MAX))
 }
