@@ -410,7 +410,6 @@ fn what_the_identity_may_not_ask_is_unknown_and_names_the_permission() {
     for action in [
         "iam:SimulatePrincipalPolicy",
         "iam:GetAccountSummary",
-        "servicequotas:GetServiceQuota",
         "ec2:DescribeInstanceTypeOfferings",
         "ec2:DescribeVpcAttribute",
     ] {

@@ -4,6 +4,7 @@
 //! no price there.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     iter::Sum,
     ops::{Add, Mul},
@@ -214,38 +215,46 @@ struct Row {
 }
 
 static ON_DEMAND: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    read(include_str!("../data/on-demand-prices.csv"), |fields| {
+    read(include_str!("../data/on-demand-prices.csv"), |fields, sources| {
         let basis = Basis::read(fields.next()?)?;
-        let (date, source) = match fields.next()? {
-            "K" => ("2026-07-20", "AWS's price API, as aws/karpenter-provider-aws has it"),
-            "A" => ("2026-04-02", "AWS's prices, as anycloud-sh/catalog has them"),
-            "F" => ("2026-08-09", "AWS's price list, as flexera-public/policy_templates has it"),
-            _ => return None,
-        };
+        let (date, source) = sources.get(fields.next()?)?;
         Some((date, source, basis))
     })
 });
 
 static SPOT: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    read(include_str!("../data/spot-prices.csv"), |_| {
-        Some(("2026-04-02", "a moment of the spot market, as anycloud-sh/catalog has it", Basis::Spot))
+    read(include_str!("../data/spot-prices.csv"), |_, sources| {
+        let (date, source) = sources.get("")?;
+        Some((date, source, Basis::Spot))
     })
 });
 
 static OTHER: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    read(include_str!("../data/other-prices.csv"), |fields| Some((fields.next()?, fields.next()?, Basis::List)))
+    read(include_str!("../data/other-prices.csv"), |fields, _| Some((fields.next()?, fields.next()?, Basis::List)))
 });
 
+/// The sources that a table's header names, each with its date: `# source K: 2026-07-20: …`, or `# source: …` where it has only one.
+type Sources = BTreeMap<&'static str, (&'static str, &'static str)>;
+
+fn sources(text: &'static str) -> Sources {
+    let source = |line: &'static str| {
+        let (letter, rest) = line.strip_prefix("# source")?.split_once(": ")?;
+        Some((letter.trim_start(), rest.split_once(": ")?))
+    };
+    text.lines().take_while(|line| line.starts_with('#')).filter_map(source).collect()
+}
+
 /// The date, the source and the basis of a price, from the fields behind it.
-type Origin = fn(&mut dyn Iterator<Item = &'static str>) -> Option<(&'static str, &'static str, Basis)>;
+type Origin = fn(&mut dyn Iterator<Item = &'static str>, &Sources) -> Option<(&'static str, &'static str, Basis)>;
 
 /// Every valid line, sorted. The crate's tests prove that every line of the embedded files is valid.
 fn read(text: &'static str, origin: Origin) -> Vec<Row> {
+    let sources = sources(text);
     let line = |line: &'static str| {
         let mut fields = line.split(',');
         let (name, region) = (fields.next()?, fields.next()?);
         let usd = Usd(Decimal::from_str_exact(fields.next()?).ok()?);
-        let (date, source, basis) = origin(&mut fields)?;
+        let (date, source, basis) = origin(&mut fields, &sources)?;
         Some(Row { name, region, price: Price { usd, date, source, basis } })
     };
     let mut rows: Vec<Row> = text.lines().filter(|line| !line.starts_with('#')).filter_map(line).collect();

@@ -1,11 +1,12 @@
-//! Development tasks: `cargo xtask demo`, `live`, `replay`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`,
-//! `capacity`, `gatling`, `killpoints`.
+//! Development tasks: `cargo xtask demo`, `live`, `replay`, `bench`, `pacing`, `catalog`, `generator`, `kernel`, `boot-vm`,
+//! `capacity`, `gatling`, `model`, `killpoints`.
 
 mod bench;
 #[cfg(target_os = "linux")]
 mod boot_vm;
 #[cfg(target_os = "linux")]
 mod capacity;
+mod catalog;
 mod demo;
 #[cfg(target_os = "linux")]
 mod gatling;
@@ -56,6 +57,8 @@ enum Chore {
     /// Kill `trunnion` and disturb it at every call that changes something, and apply again; takes hours without `--part`
     #[cfg(unix)]
     Killpoints(killpoints::Arguments),
+    /// Rewrite the tables of instance types and prices from AWS's APIs; needs credentials, and changes nothing in AWS
+    Catalog(catalog::Arguments),
     /// Build the generator as one static file in `dist/`
     Generator(generator::Arguments),
     /// Test the generator on this machine's kernel, in network namespaces; needs root
@@ -116,6 +119,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             result => result.map(drop),
         },
+        Chore::Catalog(arguments) => catalog::catalog(&arguments),
         Chore::Generator(arguments) => generator::generator(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Kernel(arguments) => match kernel::kernel(&arguments) {
@@ -135,8 +139,8 @@ fn main() -> ExitCode {
             result => result.map(drop),
         },
         #[cfg(target_os = "linux")]
-        #[cfg(target_os = "linux")]
         Chore::Model(arguments) => model::model(&arguments),
+        #[cfg(target_os = "linux")]
         Chore::Hold(arguments) => capacity::hold(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Listen { address } => capacity::listen(address),
