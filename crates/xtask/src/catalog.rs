@@ -11,6 +11,7 @@ mod types;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error,
     fs,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -126,12 +127,23 @@ async fn rewrite(arguments: &Arguments, folder: &Path, now: DateTime) -> Result<
     .into())
 }
 
+/// The error of a call with all its causes.
+fn said(error: impl Error) -> Failure {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said.into()
+}
+
 /// The regions that the account has enabled.
 async fn regions(arguments: &Arguments, config: &SdkConfig) -> Result<Vec<String>, Failure> {
     if !arguments.region.is_empty() {
         return Ok(arguments.region.clone());
     }
-    let answer = aws_sdk_ec2::Client::new(config).describe_regions().send().await?;
+    let answer = aws_sdk_ec2::Client::new(config).describe_regions().send().await.map_err(said)?;
     let mut regions: Vec<String> =
         answer.regions.into_iter().flatten().filter_map(|region| region.region_name).collect();
     regions.sort_unstable();

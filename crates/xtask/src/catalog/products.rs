@@ -86,7 +86,7 @@ impl Query<'_> {
         let mut texts = call.into_paginator().page_size(100).items().send();
         let mut found: Vec<Product> = Vec::new();
         while let Some(text) = texts.next().await {
-            let text = text?;
+            let text = text.map_err(super::said)?;
             found.push(serde_json::from_str(&text)?);
         }
         self.read(&found)

@@ -25,7 +25,7 @@ pub(super) async fn ask(
     let mut prices = call.into_paginator().page_size(1000).items().send();
     let mut found = Vec::new();
     while let Some(price) = prices.next().await {
-        found.push(price?);
+        found.push(price.map_err(super::said)?);
     }
     read(&found, types)
 }

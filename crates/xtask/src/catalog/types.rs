@@ -14,7 +14,7 @@ pub(super) async fn ask(ec2: &Client) -> Result<BTreeMap<String, String>, Failur
     let mut types = ec2.describe_instance_types().into_paginator().page_size(100).items().send();
     let mut found = BTreeMap::new();
     while let Some(one) = types.next().await {
-        found.extend(line(&one?));
+        found.extend(line(&one.map_err(super::said)?));
     }
     Ok(found)
 }
