@@ -72,9 +72,16 @@ def test_quotas_are_listed_and_unknown_ones_refused(setup):
     quotas = setup.client("service-quotas")
     listed = quotas.list_service_quotas(ServiceCode="ec2", MaxResults=2)
     rest = quotas.list_service_quotas(ServiceCode="ec2", NextToken=listed["NextToken"])
-    codes = [quota["QuotaCode"] for quota in listed["Quotas"] + rest["Quotas"]]
-    assert codes == ["L-0263D0A3", "L-1216C47A", "L-34B43A08"]
+    names = {quota["QuotaCode"]: quota["QuotaName"] for quota in listed["Quotas"] + rest["Quotas"]}
+    assert len(names) == 19
+    assert names["L-1216C47A"] == "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"
+    assert names["L-3819A6DF"] == "All G and VT Spot Instance Requests"
     assert quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode="L-1216C47A")["Quota"]["Value"] == 5
-    with pytest.raises(ClientError) as caught:
-        quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-00000000")
-    assert caught.value.response["Error"]["Code"] == "NoSuchResourceException"
+    # Fargate's has only its default in this account.
+    fargate = {"ServiceCode": "fargate", "QuotaCode": "L-3032A538"}
+    assert quotas.get_aws_default_service_quota(**fargate)["Quota"]["Value"] == 6
+    assert quotas.list_service_quotas(ServiceCode="fargate")["Quotas"] == []
+    for unknown in (fargate, {"ServiceCode": "ec2", "QuotaCode": "L-00000000"}):
+        with pytest.raises(ClientError) as caught:
+            quotas.get_service_quota(**unknown)
+        assert caught.value.response["Error"]["Code"] == "NoSuchResourceException"

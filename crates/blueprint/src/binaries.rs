@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use trunnion_catalog::Architecture;
 use trunnion_engine::hex;
 use trunnion_kinds::S3Object;
-use trunnion_stack::{Stack, built_for};
+use trunnion_stack::{Files, Stack, built_for};
 
 /// More bytes than any generator binary has. The limit bounds the time that a wrong file name can cost.
 const LONGEST: u64 = 256 * 1024 * 1024;
@@ -48,6 +48,8 @@ pub struct Unusable {
 struct Source {
     architecture: Architecture,
     path: Option<PathBuf>,
+    /// The files that the stack may name; none where the binary is known already.
+    files: Option<Files>,
     /// `generator.sha256` of the stack.
     named: Option<String>,
     read: OnceLock<Read>,
@@ -63,6 +65,7 @@ impl Binaries {
         let source = |architecture| Source {
             architecture,
             path: stack.generator.binaries.get(&architecture).cloned(),
+            files: Some(stack.files.clone()),
             named: stack.generator.sha256.get(&architecture).cloned(),
             read: OnceLock::new(),
         };
@@ -74,7 +77,7 @@ impl Binaries {
         let source = |(architecture, binary): (Architecture, Binary)| {
             let path = Some(binary.path.clone());
             let read = OnceLock::from(Ok((binary, Arc::default())));
-            (architecture, Source { architecture, path, named: None, read })
+            (architecture, Source { architecture, path, files: None, named: None, read })
         };
         Self(binaries.into_iter().map(source).collect())
     }
@@ -125,12 +128,19 @@ impl Source {
         self.path.as_deref().ok_or_else(Unusable::nowhere)
     }
 
+    fn open(&self, path: &Path) -> io::Result<File> {
+        match &self.files {
+            Some(files) => Ok(files.open(path)?),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     fn read(&self) -> &Result<(Binary, Arc<Vec<u8>>), Unusable> {
         self.read.get_or_init(|| {
             let path = self.path()?;
             let unusable = |says: String| Unusable { path: Some(path.to_owned()), says };
             let mut content = Vec::new();
-            let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut content));
+            let read = self.open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut content));
             read.map_err(|error| unusable(unreadable(&error)))?;
             if content.len() as u64 > LONGEST {
                 return Err(unusable(format!("has more than {LONGEST} bytes")));
@@ -147,7 +157,7 @@ impl Source {
         let path = self.path()?;
         let unusable = |says: String| Unusable { path: Some(path.to_owned()), says };
         let mut head = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+        let read = self.open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
         read.map_err(|error| unusable(unreadable(&error)))?;
         self.fits(&head).map_err(unusable)
     }

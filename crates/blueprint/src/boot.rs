@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io::{self, Read as _},
     net::{Ipv4Addr, Ipv6Addr},
     path::Path,
@@ -200,7 +199,7 @@ fn template(stack: &Stack) -> Result<(String, String), BlueprintError> {
             None => Ok((BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned())),
         };
     };
-    let text = read(path).map_err(|source| Error::Template { path: path.clone(), source })?;
+    let text = read(stack, path).map_err(|source| Error::Template { path: path.clone(), source })?;
     if text.len() as u64 > LONGEST_TEMPLATE {
         return Err(Error::TemplateTooLong { path: path.clone(), limit: LONGEST_TEMPLATE });
     }
@@ -238,9 +237,9 @@ fn check_mark(template: &str, user_data: &str) -> Result<(), BlueprintError> {
     Err(Error::NoCloudInit { template: template.to_owned(), first })
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn read(stack: &Stack, path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(LONGEST_TEMPLATE + 1).read_to_string(&mut text)?;
+    stack.files.open(path)?.take(LONGEST_TEMPLATE + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 

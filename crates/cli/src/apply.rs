@@ -9,7 +9,7 @@ use trunnion::{
 };
 
 use super::{
-    arguments::{Apply, CloudArguments, Destroy, Execute, Forget, Import, StackArguments},
+    arguments::{Apply, CloudArguments, Destroy, Execute, Forget, Import, Reading, StackArguments},
     failure::Failure,
     outcome::{self, capitalized},
     output::Output,
@@ -28,6 +28,7 @@ struct Job<'a> {
     verb: &'static str,
     /// The stack file.
     file: &'a Path,
+    reading: Reading,
     origin: Origin,
     aim: Aim<'a>,
     is_waited_for: bool,
@@ -70,7 +71,7 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<ExitCode, 
     }
     let origin = Origin {
         file: arguments.file.display().to_string(),
-        environment: arguments.env,
+        environment: arguments.reading.env.clone(),
         sandbox: arguments.cloud.sandbox,
         destroy: false,
         targets: arguments.scope.targets,
@@ -80,7 +81,14 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<ExitCode, 
         update_generator: arguments.scope.update_generator,
     };
     let is_waited_for = !arguments.no_wait;
-    let job = Job { verb: "apply", file: &arguments.file, origin, aim: Aim::Request, is_waited_for };
+    let job = Job {
+        verb: "apply",
+        file: &arguments.file,
+        reading: arguments.reading,
+        origin,
+        aim: Aim::Request,
+        is_waited_for,
+    };
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
@@ -89,7 +97,7 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Fa
     let is_updated = scope.update_images || scope.update_generator;
     let named = [&scope.targets, &scope.exclude, &scope.replace];
     let is_scoped = is_updated || named.iter().any(|named| !named.is_empty());
-    if arguments.env.is_some() || is_scoped {
+    if arguments.reading.env.is_some() || is_scoped {
         return Err(Failure::with_help(
             "apply::arguments",
             "a plan document already contains these options",
@@ -112,21 +120,29 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Fa
         Some(file) => file.clone(),
         None => stack_file::of_plan(&arguments.file, &origin.file)?,
     };
+    let reading = Reading { env: origin.environment.clone(), ..arguments.reading };
     let aim = Aim::Written(arguments.file.as_path(), Box::new(document));
-    let job = Job { verb: "apply", file: &file, origin, aim, is_waited_for: !arguments.no_wait };
+    let job = Job { verb: "apply", file: &file, reading, origin, aim, is_waited_for: !arguments.no_wait };
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
 pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<ExitCode, Failure> {
     let origin = Origin {
         file: arguments.stack.file.display().to_string(),
-        environment: arguments.stack.env,
+        environment: arguments.stack.reading.env.clone(),
         sandbox: arguments.cloud.sandbox,
         destroy: true,
         ..Origin::default()
     };
     let is_waited_for = !arguments.no_wait;
-    let job = Job { verb: "destroy", file: &arguments.stack.file, origin, aim: Aim::Request, is_waited_for };
+    let job = Job {
+        verb: "destroy",
+        file: &arguments.stack.file,
+        reading: arguments.stack.reading,
+        origin,
+        aim: Aim::Request,
+        is_waited_for,
+    };
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
@@ -134,7 +150,7 @@ pub(crate) async fn forget(arguments: Forget, output: Output) -> Result<ExitCode
     let Forget { address, stack, cloud, execute: how } = arguments;
     let origin = of_one(&address, &stack, &cloud);
     let aim = Aim::Forget(vec![address]);
-    let job = Job { verb: "forget", file: &stack.file, origin, aim, is_waited_for: true };
+    let job = Job { verb: "forget", file: &stack.file, reading: stack.reading, origin, aim, is_waited_for: true };
     Box::pin(execute(job, &cloud, &how, output)).await
 }
 
@@ -142,7 +158,7 @@ pub(crate) async fn import(arguments: Import, output: Output) -> Result<ExitCode
     let Import { address, id, stack, cloud, execute: how } = arguments;
     let origin = of_one(&address, &stack, &cloud);
     let aim = Aim::Import { address, id };
-    let job = Job { verb: "import", file: &stack.file, origin, aim, is_waited_for: true };
+    let job = Job { verb: "import", file: &stack.file, reading: stack.reading, origin, aim, is_waited_for: true };
     Box::pin(execute(job, &cloud, &how, output)).await
 }
 
@@ -150,7 +166,7 @@ pub(crate) async fn import(arguments: Import, output: Output) -> Result<ExitCode
 fn of_one(address: &str, stack: &StackArguments, cloud: &CloudArguments) -> Origin {
     Origin {
         file: stack.file.display().to_string(),
-        environment: stack.env.clone(),
+        environment: stack.reading.env.clone(),
         sandbox: cloud.sandbox,
         targets: vec![address.to_owned()],
         ..Origin::default()
@@ -160,7 +176,7 @@ fn of_one(address: &str, stack: &StackArguments, cloud: &CloudArguments) -> Orig
 async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Output) -> Result<ExitCode, Failure> {
     let interrupt = signals::interrupt();
     let options = if job.is_waited_for { Options::new() } else { Options::new().without_waiting() };
-    let connect = connect(job.verb, job.file, &job.origin, cloud, options, output);
+    let connect = connect(job.verb, job.file, &job.reading, cloud, options, output);
     let engine = Box::pin(unless_interrupted(&interrupt, output, connect)).await?;
     let mut session = locked(&engine, job.verb, how, output, &interrupt).await?;
     let result = async {

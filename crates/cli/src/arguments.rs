@@ -85,15 +85,25 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
+/// How a stack file is read.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Reading {
+    /// The environment to merge in
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    /// A file outside of its repository that the stack may name, such as a boot template (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) allow_file: Vec<PathBuf>,
+}
+
 /// The stack of a command.
 #[derive(Debug, Args)]
 pub(crate) struct StackArguments {
     /// The stack file
     #[arg(default_value = DEFAULT_STACK, value_name = "STACK")]
     pub(crate) file: PathBuf,
-    /// The environment to merge in
-    #[arg(long, value_name = "NAME")]
-    pub(crate) env: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 /// The cloud: AWS or the sandbox.
@@ -180,9 +190,8 @@ pub(crate) struct Apply {
     /// The stack file of a plan document, if it has moved since the plan was made
     #[arg(long, value_name = "FILE")]
     pub(crate) stack: Option<PathBuf>,
-    /// The environment to merge in
-    #[arg(long, value_name = "NAME")]
-    pub(crate) env: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     #[command(flatten)]
     pub(crate) cloud: CloudArguments,
     #[command(flatten)]
@@ -264,9 +273,8 @@ pub(crate) struct Show {
     /// The stack file, or a plan document (.json) written by `trunnion plan --out`
     #[arg(default_value = DEFAULT_STACK, value_name = "STACK|PLAN")]
     pub(crate) file: PathBuf,
-    /// The environment to merge in
-    #[arg(long, value_name = "NAME")]
-    pub(crate) env: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     #[command(flatten)]
     pub(crate) cloud: CloudArguments,
     /// Print state and outputs, or the plan document, as JSON; with --cost or --capacity, only these figures
@@ -299,6 +307,9 @@ pub(crate) struct Size {
     /// The environment to merge in
     #[arg(long, value_name = "NAME", requires = "stack")]
     pub(crate) env: Option<String>,
+    /// A file outside of its repository that the stack may name (repeatable)
+    #[arg(long, value_name = "PATH", requires = "stack")]
+    pub(crate) allow_file: Vec<PathBuf>,
     /// Connections of a user
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) connections_per_user: Option<u32>,

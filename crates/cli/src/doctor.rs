@@ -1,6 +1,6 @@
 //! The command `doctor`.
 
-use trunnion::{ExitCode, Options, Origin, Verdict, aws};
+use trunnion::{ExitCode, Options, Verdict, aws};
 
 use super::{
     arguments::{Doctor, Examined},
@@ -24,13 +24,12 @@ impl From<Examined> for aws::Purpose {
 /// Prints the findings. The exit code says whether something is missing.
 pub(crate) async fn doctor(arguments: Doctor, output: Output) -> Result<ExitCode, Failure> {
     let Doctor { stack, cloud, purposes, json } = arguments;
-    let origin = Origin { environment: stack.env, sandbox: cloud.sandbox, ..Origin::default() };
     let all = || vec![Examined::Plan, Examined::Apply, Examined::Destroy];
     let purposes = if purposes.is_empty() { all() } else { purposes };
     let purposes: Vec<aws::Purpose> = purposes.into_iter().map(aws::Purpose::from).collect();
     let interrupt = signals::interrupt();
     let work = async {
-        let engine = Box::pin(connect("doctor", &stack.file, &origin, &cloud, Options::new(), output)).await?;
+        let engine = Box::pin(connect("doctor", &stack.file, &stack.reading, &cloud, Options::new(), output)).await?;
         let what = format!("examining {}", engine.place());
         let examination = with_progress(output, &what, Box::pin(engine.examine(&purposes, &interrupt))).await?;
         Ok::<_, Failure>((engine, examination))

@@ -1,6 +1,6 @@
 //! The command `drift`.
 
-use trunnion::{ExitCode, Options, Origin};
+use trunnion::{ExitCode, Options};
 
 use super::{
     arguments::Drift, failure::Failure, output::Output, plan::connect, print_calls, signals, waiting::with_progress,
@@ -9,10 +9,9 @@ use super::{
 /// Prints the drift. The exit code says whether there is any.
 pub(crate) async fn drift(arguments: Drift, output: Output) -> Result<ExitCode, Failure> {
     let Drift { stack, cloud, json } = arguments;
-    let origin = Origin { environment: stack.env, sandbox: cloud.sandbox, ..Origin::default() };
     let interrupt = signals::interrupt();
     let work = async {
-        let engine = Box::pin(connect("drift", &stack.file, &origin, &cloud, Options::new(), output)).await?;
+        let engine = Box::pin(connect("drift", &stack.file, &stack.reading, &cloud, Options::new(), output)).await?;
         let what = format!("reading {}", engine.place());
         let drift = with_progress(output, &what, Box::pin(engine.drift(&interrupt))).await?;
         Ok::<_, Failure>((engine, drift))

@@ -25,7 +25,7 @@ impl From<Purpose> for aws::Purpose {
 
 /// Prints one policy, or a list of the parts of a longer one.
 pub(crate) fn permissions(arguments: &Permissions, output: Output) -> Result<ExitCode, Failure> {
-    let stack = stack_file::load(&arguments.stack.file, arguments.stack.env.as_deref(), "permissions")?;
+    let stack = stack_file::load(&arguments.stack.file, &arguments.stack.reading, "permissions")?;
     if arguments.purpose == Purpose::State && matches!(stack.state, StateLocation::File(_)) {
         let message =
             "the state of this stack is a file, so `trunnion state` makes no AWS call that needs a permission";

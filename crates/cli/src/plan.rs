@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use trunnion::{Document, Engine, Error, ExitCode, Options, Origin, OverBudget, Request, Stack, stack::StateLocation};
 
 use super::{
-    arguments::{CloudArguments, Plan},
+    arguments::{CloudArguments, Plan, Reading},
     failure::Failure,
     output::Output,
     print_calls, quoted, signals, stack_file,
@@ -25,7 +25,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
     let named = arguments.out.as_ref().map_or_else(|| file.clone(), |out| stack_file::named_from(out, &file));
     let origin = Origin {
         file: named.display().to_string(),
-        environment: arguments.stack.env,
+        environment: arguments.stack.reading.env.clone(),
         sandbox: arguments.cloud.sandbox,
         destroy: arguments.destroy,
         targets: arguments.scope.targets,
@@ -36,7 +36,9 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
     };
     let interrupt = signals::interrupt();
     let work = async {
-        let engine = Box::pin(connect("plan", &file, &origin, &arguments.cloud, Options::new(), output)).await?;
+        let engine =
+            Box::pin(connect("plan", &file, &arguments.stack.reading, &arguments.cloud, Options::new(), output))
+                .await?;
         if let Some(out) = &arguments.out {
             is_not_the_state(out, engine.stack())?;
         }
@@ -73,12 +75,12 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
 pub(crate) async fn connect(
     verb: &str,
     file: &Path,
-    origin: &Origin,
+    reading: &Reading,
     cloud: &CloudArguments,
     options: Options,
     output: Output,
 ) -> Result<Engine, Failure> {
-    let stack = stack_file::load(file, origin.environment.as_deref(), verb)?;
+    let stack = stack_file::load(file, reading, verb)?;
     let mut options = options;
     options.sandbox = cloud.sandbox.then(|| sandbox_folder(file));
     options.transcript.clone_from(&cloud.transcript);

@@ -4,10 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 use trunnion::render::style;
-use trunnion::{
-    Engine, Estimate, ExitCode, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, State, blueprint,
-    plain,
-};
+use trunnion::{Engine, Estimate, ExitCode, Invalid, Note, Options, Outputs, Place, Stack, State, blueprint, plain};
 
 use super::{
     arguments::{Render, Rendered, Show, Validate},
@@ -20,15 +17,16 @@ use super::{
 pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<ExitCode, Failure> {
     let file = &arguments.stack.file;
     stack_file::exists(file, "validate")?;
-    let mut environments = vec![arguments.stack.env.clone()];
-    if arguments.stack.env.is_none() {
+    let reading = &arguments.stack.reading;
+    let mut environments = vec![reading.env.clone()];
+    if reading.env.is_none() {
         environments.extend(Stack::environments_of(file).into_iter().map(Some));
     }
     let mut mistakes = Vec::new();
     let mut checked = Vec::new();
     let mut doubts: Vec<Note> = Vec::new();
     for environment in environments {
-        match Stack::load(file, environment.as_deref(), &LoadOptions::of_this_process()) {
+        match Stack::load(file, environment.as_deref(), &stack_file::options(&reading.allow_file)) {
             Ok(stack) => {
                 doubts.extend(
                     trunnion::check(&stack)?.into_iter().filter(|found| !doubts.contains(found)).collect::<Vec<_>>(),
@@ -64,14 +62,9 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<ExitCode, Fa
     if stack_file::is_plan(&arguments.file) {
         return show_plan(&arguments, output);
     }
-    let origin = Origin {
-        file: arguments.file.display().to_string(),
-        environment: arguments.env.clone(),
-        sandbox: arguments.cloud.sandbox,
-        ..Origin::default()
-    };
     let file = &arguments.file;
-    let engine: Engine = Box::pin(connect("show", file, &origin, &arguments.cloud, Options::new(), output)).await?;
+    let engine: Engine =
+        Box::pin(connect("show", file, &arguments.reading, &arguments.cloud, Options::new(), output)).await?;
     let recorded = engine.recorded().await?;
     let state = engine.state().await?;
     if arguments.cost || arguments.capacity {
@@ -125,7 +118,7 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<ExitCode, Fa
 
 /// Prints a saved plan from its file only, without any AWS call.
 fn show_plan(arguments: &Show, output: Output) -> Result<ExitCode, Failure> {
-    if arguments.env.is_some() {
+    if arguments.reading.env.is_some() {
         let message =
             format!("`{}` is a plan document, which already contains its environment", arguments.file.display());
         return Err(Failure::with_help("show::arguments", message, "remove `--env`"));
@@ -226,7 +219,7 @@ pub(crate) fn render(arguments: &Render, output: Output) -> Result<ExitCode, Fai
         Rendered::Conf => "render conf",
         Rendered::Policy => "render policy",
     };
-    let stack = stack_file::load(&arguments.stack.file, arguments.stack.env.as_deref(), verb)?;
+    let stack = stack_file::load(&arguments.stack.file, &arguments.stack.reading, verb)?;
     match arguments.what {
         Rendered::Boot => {
             let pools: Vec<&str> = stack.pools.keys().map(String::as_str).collect();

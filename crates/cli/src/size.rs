@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use rust_decimal::Decimal;
 use serde_json::{Value as Json, json};
 use trunnion::{
-    ExitCode, LoadOptions, Stack, blueprint,
+    ExitCode, Stack, blueprint,
     catalog::{Architecture, prices::rounded},
     estimate::{
         Bytes, CREDITS_PER_HOUR, Choice, Constraints, Market, Mode, NoChoice, Prices, Route, Tracking, Workload,
@@ -18,6 +18,7 @@ use super::{
     arguments::{Network, Size},
     failure::Failure,
     output::Output,
+    stack_file,
 };
 
 pub(crate) fn size(arguments: &Size, output: Output) -> Result<ExitCode, Failure> {
@@ -83,7 +84,7 @@ fn zones_fit(arguments: &Size) -> Result<(), Failure> {
 /// The workload and the prices: those of a stack, if one is named, with what the options say instead.
 fn inputs(arguments: &Size) -> Result<Inputs, Failure> {
     let Inputs { mut workload, prices, mode, ports } = if let Some(file) = &arguments.stack {
-        let stack = Stack::load(file, arguments.env.as_deref(), &LoadOptions::of_this_process())?;
+        let stack = Stack::load(file, arguments.env.as_deref(), &stack_file::options(&arguments.allow_file))?;
         let (mode, ports) = blueprint::sources_of(&stack);
         Inputs { workload: blueprint::workload(&stack), prices: blueprint::prices(&stack), mode, ports }
     } else {

@@ -9,7 +9,11 @@ use std::{
 
 use trunnion::{LoadOptions, Stack};
 
-use super::{arguments::DEFAULT_STACK, failure::Failure, quoted};
+use super::{
+    arguments::{DEFAULT_STACK, Reading},
+    failure::Failure,
+    quoted,
+};
 
 /// The limits of the search for stack files below the working directory: the depth, the entries read, and the files named.
 const DEPTH: usize = 3;
@@ -17,9 +21,14 @@ const ENTRIES: usize = 2_000;
 const NAMED: usize = 8;
 
 /// Reads a stack. `verb` is the command's name, for the suggestion of other stack files.
-pub(crate) fn load(path: &Path, environment: Option<&str>, verb: &str) -> Result<Stack, Failure> {
+pub(crate) fn load(path: &Path, reading: &Reading, verb: &str) -> Result<Stack, Failure> {
     exists(path, verb)?;
-    Ok(Stack::load(path, environment, &LoadOptions::of_this_process())?)
+    Ok(Stack::load(path, reading.env.as_deref(), &options(&reading.allow_file))?)
+}
+
+/// What this process knows, and the files that its command line allows.
+pub(crate) fn options(allowed: &[PathBuf]) -> LoadOptions {
+    LoadOptions::of_this_process().with_allowed_files(allowed.iter().cloned())
 }
 
 /// Whether a file is a plan document: its name ends in .json, or its content starts like one.

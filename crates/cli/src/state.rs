@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use serde_json::json;
-use trunnion::{Engine, Error, ExitCode, Options, Origin, StoreError, Version, plain, render::style};
+use trunnion::{Engine, Error, ExitCode, Options, StoreError, Version, plain, render::style};
 
 use super::{
     arguments::{CloudArguments, StackArguments, State, StateCommand, StateList, StateRestore, StateShow},
@@ -27,13 +27,7 @@ async fn connected(
     output: Output,
 ) -> Result<Engine, Failure> {
     let file: &Path = &stack.file;
-    let origin = Origin {
-        file: file.display().to_string(),
-        environment: stack.env.clone(),
-        sandbox: cloud.sandbox,
-        ..Origin::default()
-    };
-    Box::pin(connect(verb, file, &origin, cloud, Options::new(), output)).await
+    Box::pin(connect(verb, file, &stack.reading, cloud, Options::new(), output)).await
 }
 
 async fn list(arguments: &StateList, output: Output) -> Result<ExitCode, Failure> {

@@ -1,18 +1,13 @@
 //! `trunnion unlock`: takes the lock of the state away from its holder.
 
-use trunnion::{ExitCode, Options, Origin, plain};
+use trunnion::{ExitCode, Options, plain};
 
 use super::{arguments::Unlock, failure::Failure, output::Output, plan::connect};
 
 pub(crate) async fn unlock(arguments: Unlock, output: Output) -> Result<ExitCode, Failure> {
     let file = &arguments.stack.file;
-    let origin = Origin {
-        file: file.display().to_string(),
-        environment: arguments.stack.env,
-        sandbox: arguments.cloud.sandbox,
-        ..Origin::default()
-    };
-    let engine = Box::pin(connect("unlock", file, &origin, &arguments.cloud, Options::new(), output)).await?;
+    let engine =
+        Box::pin(connect("unlock", file, &arguments.stack.reading, &arguments.cloud, Options::new(), output)).await?;
     let Some(found) = engine.found_lock().await? else {
         output.say("The state is not locked.");
         engine.close().await;

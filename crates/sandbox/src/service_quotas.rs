@@ -21,7 +21,7 @@ struct Quota {
     name: Cow<'static, str>,
     /// That of a new account.
     default: usize,
-    /// That of this account.
+    /// That of this account; nothing where it has only the default.
     value: fn(&Cloud) -> Option<usize>,
 }
 
@@ -112,6 +112,13 @@ fn get(cloud: &Cloud, call: &Call, is_applied: bool) -> Result<Reply, Fault> {
             "The request failed because the specified quota does not exist.",
         ));
     };
+    if is_applied && (quota.value)(cloud).is_none() {
+        // As the API reference has it: "the quota is not retrieved".
+        return Err(Fault::new(
+            "NoSuchResourceException",
+            "The request failed because the specified resource does not exist.",
+        ));
+    }
     Ok(Reply::Json(json!({ "Quota": shown(cloud, call, &quota, is_applied) })))
 }
 
@@ -131,8 +138,11 @@ fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     if !(1..=100).contains(&limit) {
         return Err(Fault::new("IllegalArgumentException", "MaxResults must be between 1 and 100."));
     }
-    let is_asked =
-        |quota: &Quota| quota.service == service_code && quota_code.as_ref().is_none_or(|code| quota.code == code);
+    let is_asked = |quota: &Quota| {
+        quota.service == service_code
+            && (quota.value)(cloud).is_some()
+            && quota_code.as_ref().is_none_or(|code| quota.code == code)
+    };
     let rows = quotas().filter(is_asked).map(|one| (one.code.to_owned(), shown(cloud, call, &one, true))).collect();
     let (quotas, next) = page(rows, limit, next_token.as_deref(), false)
         .ok_or_else(|| Fault::new("InvalidPaginationTokenException", "Invalid input was provided."))?;

@@ -175,7 +175,7 @@ fn without_git(path: &str) -> &str {
 }
 
 /// A path without `.` and `..`, resolved without the file system.
-fn lexical(path: &Path) -> PathBuf {
+pub(crate) fn lexical(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

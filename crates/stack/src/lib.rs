@@ -17,6 +17,7 @@ mod diagnostic;
 mod environment;
 mod excerpt;
 mod field;
+mod files;
 mod forms;
 mod home;
 mod language;
@@ -39,6 +40,7 @@ pub use trunnion_catalog as catalog;
 
 pub use crate::{
     diagnostic::{Diagnostic, Invalid},
+    files::{FileError, Files},
     language::built_for,
     model::*,
     reference::reference,
@@ -53,6 +55,8 @@ pub use crate::{
 pub struct LoadOptions {
     /// The folder of the running executable. Its file `trunnion-generator` is the default generator binary.
     pub executable_dir: Option<PathBuf>,
+    /// The files outside of its repository that a stack may name.
+    pub allowed_files: Vec<PathBuf>,
 }
 
 impl LoadOptions {
@@ -64,13 +68,26 @@ impl LoadOptions {
     /// The options for this process.
     pub fn of_this_process() -> Self {
         let executable = std::env::current_exe().ok();
-        Self { executable_dir: executable.and_then(|path| path.parent().map(Path::to_path_buf)) }
+        Self { executable_dir: executable.and_then(|path| path.parent().map(Path::to_path_buf)), ..Self::default() }
     }
 
     /// The same with this folder.
     #[must_use]
     pub fn with_executable_dir(self, folder: impl Into<PathBuf>) -> Self {
-        Self { executable_dir: Some(folder.into()) }
+        Self { executable_dir: Some(folder.into()), ..self }
+    }
+
+    /// The same, and the stack may also name these files. Beside them, it may name those of its repository, and of its folder
+    /// where there is no repository.
+    #[must_use]
+    pub fn with_allowed_files(self, files: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self { allowed_files: files.into_iter().collect(), ..self }
+    }
+
+    fn files(&self, folder: &Path) -> Files {
+        let default = self.executable_dir.iter().map(|folder| folder.join(language::DEFAULT_BINARY));
+        let allowed: Vec<PathBuf> = self.allowed_files.iter().cloned().chain(default).collect();
+        Files::of(folder, &allowed)
     }
 }
 
@@ -93,7 +110,8 @@ impl Stack {
     pub fn parse(text: &str, path: &Path, environment: Option<&str>, options: &LoadOptions) -> Result<Stack, Invalid> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut findings = diagnostic::Findings::default();
-        let decoded = decoded(text, path, environment, options, &mut findings);
+        let files = options.files(path.parent().unwrap_or(Path::new("")));
+        let decoded = decoded(text, path, environment, (options, &files), &mut findings);
         let source = sources::shown_source(path, text, findings.hidden());
         match decoded {
             Some((decoded, root, environments, home)) if findings.is_empty() => Ok(Stack {
@@ -101,6 +119,7 @@ impl Stack {
                 former_name: decoded.former_name,
                 home,
                 folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
+                files,
                 environments,
                 environment: environment.map(str::to_owned),
                 region: decoded.region,
@@ -128,7 +147,7 @@ fn decoded(
     text: &str,
     path: &Path,
     environment: Option<&str>,
-    options: &LoadOptions,
+    (options, files): (&LoadOptions, &Files),
     findings: &mut diagnostic::Findings,
 ) -> Option<(language::Decoded, tree::Node, Vec<String>, String)> {
     let root = tree::read(text, findings)?;
@@ -136,7 +155,7 @@ fn decoded(
     shape::check(&root, findings);
     let environments = environment::names(&root);
     let root = environment::choose(root, environment, findings)?;
-    let around = language::Around::new(path.parent().unwrap_or(Path::new("")), environment, options);
+    let around = language::Around::new(path.parent().unwrap_or(Path::new("")), environment, options, files);
     let decoded = language::read(&root, &around, findings)?;
     let home = home::of(&decoded.state, around.directory).map_err(|found| findings.push(*found)).ok()?;
     Some((decoded, root, environments, home))

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use ipnet::IpNet;
 
+use crate::files::Files;
 pub use crate::language::{Budget, ControlPlane, Generator, Location, Network, Pool, Prices, Ssh, Targets, Workload};
 
 /// One stack file, one environment.
@@ -22,6 +23,8 @@ pub struct Stack {
     pub home: String,
     /// The folder of the stack file.
     pub folder: PathBuf,
+    /// The files that the stack may name.
+    pub files: Files,
     /// The environment that was merged in.
     pub environment: Option<String>,
     /// Every environment of the file.

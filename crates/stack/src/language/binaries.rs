@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -14,13 +13,14 @@ use super::{Absent, Around, Below, Described, Description, Entry, key::Kind, kin
 use crate::{
     diagnostic::Findings,
     field::{Field, Map},
+    files::FileError,
     forms,
     sources::{path_below, shown_text},
     tree::Value,
 };
 
 /// The file that is used if the stack names no binary.
-const DEFAULT_BINARY: &str = "trunnion-generator";
+pub(crate) const DEFAULT_BINARY: &str = "trunnion-generator";
 
 /// The binary of each architecture. A named file must have the right architecture if it exists. A missing file is not
 /// an error here, because it may never be needed. A plan that boots hosts with it reports the error.
@@ -34,12 +34,12 @@ impl Kind for Binaries {
         let for_all = |path: PathBuf| needed.keys().map(|&architecture| (architecture, path.clone())).collect();
         if let Value::Map(_) = field.node.value {
             return by_architecture(field, needed, findings, "<path>", |field, architecture, findings| {
-                let path = binary(field, around.directory, findings)?;
-                serves(&path, &[(architecture, "")].into(), field, findings).then_some(path)
+                let path = binary(field, around, findings)?;
+                serves(&path, &[(architecture, "")].into(), (field, around), findings).then_some(path)
             });
         }
-        let path = binary(field, around.directory, findings)?;
-        serves(&path, needed, field, findings).then(|| for_all(path))
+        let path = binary(field, around, findings)?;
+        serves(&path, needed, (field, around), findings).then(|| for_all(path))
     }
 
     fn describe(&self) -> Described {
@@ -95,7 +95,7 @@ impl Kind for File {
     type Value = PathBuf;
 
     fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<PathBuf> {
-        file(field, around.directory, findings)
+        file(field, around, findings)
     }
 
     fn describe(&self) -> Described {
@@ -107,7 +107,7 @@ impl Kind for File {
 fn path() -> Described {
     Described {
         name: "path".to_owned(),
-        bounds: vec!["relative to the stack file".to_owned()],
+        bounds: vec!["relative to the stack file, and inside its repository".to_owned()],
         forms: vec![json!({ "type": "string", "minLength": 1 })],
         ..Described::default()
     }
@@ -181,12 +181,20 @@ fn by_architecture<T>(
 }
 
 /// Whether a binary is built for these architectures. A missing file counts as right.
-fn serves(path: &Path, needed: &BTreeMap<Architecture, &str>, field: &Field, findings: &mut Findings) -> bool {
+fn serves(
+    path: &Path,
+    needed: &BTreeMap<Architecture, &str>,
+    (field, around): (&Field, &Around),
+    findings: &mut Findings,
+) -> bool {
     let mut header = [0; HEADER];
-    let built_for = match fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+    let built_for = match around.files.open(path) {
+        Err(FileError::System(error)) if error.kind() == io::ErrorKind::NotFound => return true,
         Err(_) => Err(NO_PROGRAM.to_owned()),
-        Ok(()) => built_for(&header),
+        Ok(mut file) => match file.read_exact(&mut header) {
+            Err(_) => Err(NO_PROGRAM.to_owned()),
+            Ok(()) => built_for(&header),
+        },
     };
     let mut wrong = |says: String, help: &str| findings.about(field, "stack::generator_binary", says, help);
     let built_for = match built_for {
@@ -231,27 +239,40 @@ pub fn built_for(head: &[u8]) -> Result<Architecture, String> {
 }
 
 /// The path of a binary, relative to the stack file. If the file exists, it must be a regular file.
-fn binary(field: &Field, directory: &Path, findings: &mut Findings) -> Option<PathBuf> {
-    let path = directory.join(findings.text(field)?);
-    match fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(path),
-        _ => file(field, directory, findings),
+fn binary(field: &Field, around: &Around, findings: &mut Findings) -> Option<PathBuf> {
+    let path = around.directory.join(findings.text(field)?);
+    match around.files.open(&path) {
+        Err(FileError::System(error)) if error.kind() == io::ErrorKind::NotFound => Some(path),
+        _ => file(field, around, findings),
     }
 }
 
-/// The path of a regular file, relative to the stack file.
-fn file(field: &Field, directory: &Path, findings: &mut Findings) -> Option<PathBuf> {
+fn file(field: &Field, around: &Around, findings: &mut Findings) -> Option<PathBuf> {
     let text = findings.text(field)?;
-    let path = directory.join(text);
-    let (says, help) = match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => return Some(path),
-        Ok(_) => (format!("is `{}`, which is not a regular file", shown_text(text)), "name a file"),
-        Err(error) => (
-            format!("is `{}`, which cannot be read: {}", shown_text(text), reason(&error)),
-            "relative paths start at the directory of the stack file",
+    let path = around.directory.join(text);
+    let Err(error) = around.files.open(&path) else { return Some(path) };
+    let shown = shown_text(text);
+    let (code, says, help) = match error {
+        FileError::Outside { root } => (
+            "stack::outside",
+            format!("is `{shown}`, which is outside of `{}`", root.display()),
+            format!("put the file into that folder, or allow it with `--allow-file {shown}`"),
+        ),
+        FileError::OfGit => (
+            "stack::outside",
+            format!("is `{shown}`, which belongs to Git"),
+            "name a file of the repository itself".to_owned(),
+        ),
+        FileError::NotRegular => {
+            ("stack::missing_file", format!("is `{shown}`, which is not a regular file"), "name a file".to_owned())
+        }
+        FileError::System(error) => (
+            "stack::missing_file",
+            format!("is `{shown}`, which cannot be read: {}", reason(&error)),
+            "relative paths start at the directory of the stack file".to_owned(),
         ),
     };
-    findings.about(field, "stack::missing_file", says, help);
+    findings.about(field, code, says, help);
     None
 }
 

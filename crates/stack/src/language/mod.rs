@@ -42,11 +42,11 @@ pub use prices::Prices;
 pub use ssh::Ssh;
 pub use workload::{Targets, Workload};
 
-pub(crate) use binaries::reason;
+pub(crate) use binaries::{DEFAULT_BINARY, reason};
 pub(crate) use describe::{Absent, Below, Described, Description, Entry, Named};
 pub(crate) use stack::{Decoded, Top, read};
 
-use crate::LoadOptions;
+use crate::{LoadOptions, files::Files};
 
 /// Every key of a stack, and of an environment.
 pub(crate) static STACK: LazyLock<Description> = LazyLock::new(Top::describe);
@@ -61,6 +61,8 @@ pub(crate) struct Around<'a> {
     pub(crate) environment: Option<&'a str>,
     /// The options of the caller.
     pub(crate) options: &'a LoadOptions,
+    /// The files that the stack may name.
+    pub(crate) files: &'a Files,
     /// The stack's name with its environment.
     name: Option<&'a str>,
     region: Option<&'a str>,
@@ -74,11 +76,17 @@ pub(crate) struct Around<'a> {
 
 impl<'a> Around<'a> {
     /// The context before any key is read.
-    pub(crate) fn new(directory: &'a Path, environment: Option<&'a str>, options: &'a LoadOptions) -> Self {
+    pub(crate) fn new(
+        directory: &'a Path,
+        environment: Option<&'a str>,
+        options: &'a LoadOptions,
+        files: &'a Files,
+    ) -> Self {
         Around {
             directory,
             environment,
             options,
+            files,
             name: None,
             region: None,
             account: None,

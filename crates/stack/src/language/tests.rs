@@ -104,7 +104,8 @@ fn outcome(file: &File, environment: Option<&str>) -> Outcome {
     let (text, _) = file.text();
     let mut findings = Findings::default();
     let options = LoadOptions::new().with_executable_dir("bin");
-    let found = decoded(&text, &path, environment, &options, &mut findings);
+    let files = options.files(folder.path());
+    let found = decoded(&text, &path, environment, (&options, &files), &mut findings);
     let folder = folder.path().display().to_string();
     let model = found.filter(|_| findings.is_empty()).map(|(model, ..)| format!("{model:?}").replace(&folder, ""));
     let shown = sources::shown_source(&path, &text, &[]);

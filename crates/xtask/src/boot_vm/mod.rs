@@ -166,8 +166,8 @@ impl Stack {
         );
         write(&file, &text)?;
         let apply = Command::new(trunnion)
-            .args(["apply", "--sandbox", "--yes"])
-            .arg(&file)
+            .args(["apply", "--sandbox", "--yes", "--allow-file"])
+            .args([generator, &file])
             .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("`trunnion apply` does not start: {error}"))?;

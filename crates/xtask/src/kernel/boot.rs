@@ -149,7 +149,10 @@ impl Cloud {
     /// Runs a command of an operator, on a machine that can reach AWS.
     fn trunnion(&self, arguments: &[&str]) -> Result<Ended, Failure> {
         let program = trunnion()?;
-        let mut command = self.stage.router().command(&[&[program.as_str()], arguments].concat());
+        // The binary is in the target folder.
+        let generator = stage::binary()?.display().to_string();
+        let allowed: [&str; 2] = ["--allow-file", &generator];
+        let mut command = self.stage.router().command(&[&[program.as_str()], arguments, &allowed].concat());
         command.current_dir(self.folder.path()).env("HOME", self.folder.path());
         for (name, value) in environment().iter().filter_map(|variable| variable.split_once('=')) {
             command.env(name, value);
