@@ -26,4 +26,5 @@ mod people;
 mod permissions;
 mod quotas;
 mod renamed;
+mod untrusted;
 mod ways_of_aws;

@@ -9,7 +9,6 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
-use tera::{Context, ErrorKind, Kwargs, State, Tera};
 use trunnion_catalog::Architecture;
 use trunnion_engine::{Map, Observed, Value};
 use trunnion_host::{Config, Connections, DefaultRoutes, Except, Mode, Network, Ports, Route, Spread, Ssh};
@@ -21,6 +20,7 @@ use crate::{
     binaries::key,
     conf::EXECUTABLE_DIR,
     error::BlueprintError as Error,
+    template::Template,
 };
 
 /// How many bytes of user data AWS allows, before base64 encoding.
@@ -124,35 +124,27 @@ pub(crate) struct Script<'s> {
     stack: &'s Stack,
     version: &'static str,
     observed: &'s Observed,
-    name: String,
-    text: String,
-    tera: Tera,
+    template: Template,
 }
 
 impl<'s> Script<'s> {
     pub(crate) fn read(stack: &'s Stack, observed: &'s Observed) -> Result<Self, BlueprintError> {
         let (name, text) = template(stack)?;
-        Self::parse(stack, observed, VERSION, name, text)
+        let template = match (&stack.template_program, &stack.generator.template) {
+            (Some(program), Some(_)) => Template::apart(name, text, program)?,
+            _ => Template::here(name, text)?,
+        };
+        Ok(Self { stack, version: VERSION, observed, template })
     }
 
     /// The script of version 0.1.0; `None` if the stack has its own template.
     pub(crate) fn first(stack: &'s Stack, observed: &'s Observed) -> Result<Option<Self>, BlueprintError> {
         let is_built_in = stack.generator.template.is_none();
-        let parse = || Self::parse(stack, observed, FIRST_VERSION, FIRST_NAME.to_owned(), FIRST.to_owned());
+        let parse = || {
+            let template = Template::here(FIRST_NAME.to_owned(), FIRST.to_owned())?;
+            Ok(Self { stack, version: FIRST_VERSION, observed, template })
+        };
         is_built_in.then(parse).transpose()
-    }
-
-    fn parse(
-        stack: &'s Stack,
-        observed: &'s Observed,
-        version: &'static str,
-        name: String,
-        text: String,
-    ) -> Result<Self, BlueprintError> {
-        let mut tera = Tera::new();
-        tera.register_filter("quote", quote);
-        tera.add_raw_template(&name, &text).map_err(|error| Error::render(name.clone(), &error))?;
-        Ok(Self { stack, version, observed, name, text, tera })
     }
 
     /// The version of Trunnion that has this script, or that reads it if it is the stack's own.
@@ -162,7 +154,7 @@ impl<'s> Script<'s> {
 
     /// The text of the stack's own template; `None` for the built-in one.
     pub(crate) fn own(&self) -> Option<&str> {
-        self.stack.generator.template.is_some().then_some(self.text.as_str())
+        self.stack.generator.template.is_some().then(|| self.template.text())
     }
 
     /// The user data of a pool's hosts for the generator binary with this digest.
@@ -175,10 +167,8 @@ impl<'s> Script<'s> {
         let pool = pool(self.stack, pool_name)?;
         let config = config(self.stack, named, pool, network(self.stack, pool, self.observed)).to_json()?;
         let context = boot_context(self.stack, pool_name, named, pool, sha256, config);
-        let failed = |error: &tera::Error| Error::render(self.name.clone(), error);
-        let context = Context::from_serialize(&context).map_err(|error| failed(&error))?;
-        let text = self.tera.render(&self.name, &context).map_err(|error| failed(&error))?;
-        check_mark(&self.name, &text)?;
+        let text = self.template.render(&context)?;
+        check_mark(self.template.name(), &text)?;
         if text.len() > USER_DATA_LIMIT {
             return Err(Error::UserDataTooLong {
                 pool: pool_name.to_owned(),
@@ -385,29 +375,4 @@ fn spread(stack: &Stack, pool: &Pool) -> Spread {
 /// Whether a location of the pool runs JavaScript simulations.
 pub(crate) fn runs_javascript(stack: &Stack, pool_name: &str) -> bool {
     stack.locations.values().any(|location| location.pool == pool_name && location.engine == Engine::JavaScript)
-}
-
-/// Quotes a text as one word for the shell. Plain text stays as it is. Other text is put in single quotes, between
-/// which only the single quote itself is special.
-fn quote(text: &str, _: Kwargs, _: &State) -> tera::TeraResult<String> {
-    if text.contains('\0') {
-        return Err(tera::Error::message("text for the shell cannot hold the character NUL"));
-    }
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "@%+=:,./-_".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) {
-        return Ok(text.to_owned());
-    }
-    Ok(format!("'{}'", text.replace('\'', r"'\''")))
-}
-
-impl BlueprintError {
-    fn render(template: String, error: &tera::Error) -> Self {
-        let (line, message) = match error.kind() {
-            ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report) => {
-                (Some(report.span().start_line), report.message().to_owned())
-            }
-            other => (None, other.to_string()),
-        };
-        Self::Render { template, line, message }
-    }
 }

@@ -38,6 +38,7 @@ mod protection;
 mod quotas;
 mod roles;
 mod size;
+mod template;
 
 use std::collections::BTreeMap;
 
@@ -56,6 +57,7 @@ pub use crate::{
     moves::moves,
     network::complete,
     protection::{key_of as protecting_key, protection},
+    template::{RENDER, render_apart},
 };
 
 /// The graph of a stack without any resource yet.

@@ -83,6 +83,9 @@ pub(crate) enum Command {
     Schema(Schema),
     /// Print completions for a shell
     Completions(Completions),
+    /// Render a boot template that is read from stdin (used by this program itself)
+    #[command(name = trunnion::blueprint::RENDER, hide = true)]
+    RenderTemplate,
 }
 
 /// How a stack file is read.

@@ -26,7 +26,7 @@ mod waiting;
 use std::{borrow::Cow, ffi::OsString, future::Future, path::Path, process};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
-use trunnion::{Engine, ExitCode};
+use trunnion::{Engine, ExitCode, blueprint};
 
 use self::{
     arguments::{Arguments, Command, SchemaOf},
@@ -93,6 +93,11 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::State(arguments) => wait_for(state::state(arguments, output)),
         Command::Unlock(arguments) => wait_for(unlock::unlock(arguments, output)),
         Command::Render(arguments) => read::render(&arguments, output),
+        Command::RenderTemplate => {
+            let failed = |error| Failure::new("template", format!("the template is not rendered: {error}"));
+            blueprint::render_apart(std::io::stdin(), std::io::stdout()).map_err(failed)?;
+            Ok(ExitCode::Done)
+        }
         Command::Permissions(arguments) => permissions::permissions(&arguments, output),
         Command::Doctor(arguments) => wait_for(doctor::doctor(arguments, output)),
         Command::Sandbox(arguments) => wait_for(sandbox::serve(arguments, output)),

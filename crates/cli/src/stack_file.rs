@@ -28,7 +28,11 @@ pub(crate) fn load(path: &Path, reading: &Reading, verb: &str) -> Result<Stack, 
 
 /// What this process knows, and the files that its command line allows.
 pub(crate) fn options(allowed: &[PathBuf]) -> LoadOptions {
-    LoadOptions::of_this_process().with_allowed_files(allowed.iter().cloned())
+    let options = LoadOptions::of_this_process().with_allowed_files(allowed.iter().cloned());
+    match std::env::current_exe() {
+        Ok(program) => options.with_template_program(program),
+        Err(_) => options,
+    }
 }
 
 /// Whether a file is a plan document: its name ends in .json, or its content starts like one.

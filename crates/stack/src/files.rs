@@ -59,8 +59,8 @@ impl Files {
             (self.root.as_path(), self.inside(&found)?)
         };
         let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
-        // Opening a pipe would wait for its other end.
-        if !folder.metadata(name)?.is_file() {
+        // Opening a pipe would wait for its other end. Without a name, it is the folder.
+        if name.as_os_str().is_empty() || !folder.metadata(name)?.is_file() {
             return Err(FileError::NotRegular);
         }
         let file = folder.open(name)?;
@@ -176,6 +176,7 @@ mod tests {
             ("innocent/config", "OfGit"),
             ("missing", "NotFound"),
             ("..", "NotRegular"),
+            ("../..", "NotRegular"),
         ] {
             assert_eq!(text(&files, &folder.join(path)), expected, "{path}");
         }

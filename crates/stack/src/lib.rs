@@ -57,6 +57,9 @@ pub struct LoadOptions {
     pub executable_dir: Option<PathBuf>,
     /// The files outside of its repository that a stack may name.
     pub allowed_files: Vec<PathBuf>,
+    /// The program that renders a stack's own boot template in a process of its own, within limits of time and memory: it calls
+    /// `blueprint::render_apart` for the argument `blueprint::RENDER`. Without one, the template is rendered in this process.
+    pub template_program: Option<PathBuf>,
 }
 
 impl LoadOptions {
@@ -82,6 +85,12 @@ impl LoadOptions {
     #[must_use]
     pub fn with_allowed_files(self, files: impl IntoIterator<Item = PathBuf>) -> Self {
         Self { allowed_files: files.into_iter().collect(), ..self }
+    }
+
+    /// The same, and this program renders a stack's own boot template.
+    #[must_use]
+    pub fn with_template_program(self, program: impl Into<PathBuf>) -> Self {
+        Self { template_program: Some(program.into()), ..self }
     }
 
     fn files(&self, folder: &Path) -> Files {
@@ -120,6 +129,7 @@ impl Stack {
                 home,
                 folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
                 files,
+                template_program: options.template_program.clone(),
                 environments,
                 environment: environment.map(str::to_owned),
                 region: decoded.region,

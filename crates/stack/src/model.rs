@@ -25,6 +25,8 @@ pub struct Stack {
     pub folder: PathBuf,
     /// The files that the stack may name.
     pub files: Files,
+    /// The program that renders the stack's own boot template.
+    pub template_program: Option<PathBuf>,
     /// The environment that was merged in.
     pub environment: Option<String>,
     /// Every environment of the file.
