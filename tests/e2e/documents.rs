@@ -107,9 +107,13 @@ fn help(program: &Path, command: &str) -> Option<String> {
     answer.status.success().then(|| String::from_utf8(answer.stdout).unwrap())
 }
 
-/// The lines of a picture, without what differs from one sandbox to the next: the private addresses of hosts.
+/// The lines of a picture, without what differs from one sandbox to the next: the private addresses of hosts, and when the
+/// stack was applied.
 fn lines(picture: &str) -> Vec<String> {
     let without = |line: &str| {
+        if let Some((_, by)) = line.strip_prefix("Last applied at ").and_then(|line| line.split_once(' ')) {
+            return format!("Last applied {by}");
+        }
         let mut parts = line.split("172.31.");
         let mut text = parts.next().unwrap_or_default().to_owned();
         for part in parts {

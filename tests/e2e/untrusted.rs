@@ -98,7 +98,7 @@ fn a_template_without_end_is_an_error() {
     let doubled = "#!/bin/sh\n{% set x = \"0123456789abcdef\" %}{% for i in range(end=64) %}{% set_global x = x ~ x %}\
                    {% endfor %}{{ x | length }}";
     let nested = format!("#!/bin/sh\n{{{{ {}1{} }}}}", "(".repeat(60_000), ")".repeat(60_000));
-    let limits = "it takes more than 3 seconds, more than 1024 MiB of memory, or nests too deeply";
+    let limits = "rendering takes more than 3 seconds, more than 1024 MiB of memory, or nests too deeply";
     for (name, text, expected) in [
         ("output", loops("0123456789abcdef"), "it renders to more than 1 MiB"),
         ("time", loops("{% set x = i %}"), limits),

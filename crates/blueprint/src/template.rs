@@ -91,7 +91,7 @@ impl Template {
             Ok(Answer::Rendered(text)) => Ok(text),
             Ok(Answer::Failed { line, message }) => Err(Failed { line, message }.of(&self.name)),
             Err(_) => Err(failed(format!(
-                "it takes more than {SECONDS} seconds, more than {} MiB of memory, or nests too deeply ({})",
+                "rendering takes more than {SECONDS} seconds, more than {} MiB of memory, or nests too deeply ({})",
                 MEMORY >> 20,
                 ended(status)
             ))),

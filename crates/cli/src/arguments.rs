@@ -148,6 +148,7 @@ pub(crate) struct Validate {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each one is an independent flag of the command")]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) stack: StackArguments,
@@ -161,6 +162,9 @@ pub(crate) struct Plan {
     /// Print the plan document (JSON) instead of the readable plan
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print only the place, the totals and one line for each change
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) summary: bool,
     /// Write the plan document to this .json file, for `trunnion apply FILE.json` in any folder
     #[arg(long, value_name = "FILE.json")]
     pub(crate) out: Option<PathBuf>,

@@ -60,6 +60,8 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
     }
     if arguments.json {
         output.data(&text(&document)?)?;
+    } else if arguments.summary {
+        output.readable(&trunnion::render::brief(&document))?;
     } else {
         output.readable(&trunnion::render::terminal(&document))?;
     }

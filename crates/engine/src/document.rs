@@ -19,7 +19,7 @@ pub use self::{
     place::{ComparedPlace, Endpoint, EndpointKind, Place},
 };
 use crate::{
-    Address, Difference, Map, OtherHome, Plan, Redacted, Redacts, RuleBook, Rules, Value, diff,
+    Address, Applied, Difference, Map, OtherHome, Plan, Redacted, Redacts, RuleBook, Rules, Value, diff,
     plan::{Action, Cause, Change, Note, Operation, Reason},
     value::JsonText,
 };
@@ -82,6 +82,9 @@ pub struct Remarks {
     /// Where the calls went: the URL of something that is not AWS, or the folder of a sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Who applied the stack last, as the cloud says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
     /// What a person should know beside the changes.
     #[serde(default)]
     pub notes: Vec<Note>,
@@ -301,7 +304,8 @@ impl Document {
             steps: plan.steps.iter().map(step).collect(),
             other_homes: plan.other_homes.clone(),
         };
-        Self { format: Self::FORMAT, compared, remarks: Remarks { notes: plan.notes.clone(), ..Remarks::default() } }
+        let remarks = Remarks { applied: plan.applied.clone(), notes: plan.notes.clone(), ..Remarks::default() };
+        Self { format: Self::FORMAT, compared, remarks }
     }
 
     /// The same plan with where and by whom it was made.

@@ -46,6 +46,8 @@ fn identity(group: &Group<'_>) -> Folded {
         }
     };
     let mut shown: Vec<String> = group.all.iter().filter_map(named).collect();
+    // The hosts of a pool have one name.
+    shown.dedup();
     let more = if shown.len() > IDENTITIES { shown.len() - 2 } else { 0 };
     if more > 0 {
         shown.drain(1..=more);

@@ -11,8 +11,8 @@ use crate::{Column, style, table::table, value::safe};
 /// The part of a plan about cost and capacity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Estimated {
-    /// Each pool: its name, its hosts, and what they cost and hold.
-    pub pools: Vec<[String; 3]>,
+    /// Each pool: its name, its hosts, how many virtual users they hold, what they cost for an hour, and what limits their users.
+    pub pools: Vec<Vec<String>>,
     /// Sentences about the whole: a label and a text.
     pub whole: Vec<[String; 2]>,
     /// What changes, after the number of changes: cost and virtual users.
@@ -73,11 +73,19 @@ impl Estimated {
     }
 }
 
-fn pool(pool: &PoolCapacity, currency: &str) -> [String; 3] {
-    let hosts = format!("{} × {}", pool.hosts, safe(&pool.instance_type));
-    let unpriced = if pool.unpriced.is_empty() { "" } else { " and unpriced parts" };
-    let text = format!("{} · {} {currency} an hour{unpriced}", held(&pool.capacity), rounded(pool.hourly, 2));
-    [safe(&pool.pool), hosts, text]
+fn pool(pool: &PoolCapacity, currency: &str) -> Vec<String> {
+    let hourly = match (pool.unpriced.is_empty(), rounded(pool.hourly, 2)) {
+        (true, hourly) => format!("{hourly} {currency}"),
+        (false, hourly) if hourly.is_zero() => "unpriced".to_owned(),
+        (false, hourly) => format!("{hourly} {currency} and more"),
+    };
+    vec![
+        safe(&pool.pool),
+        format!("{} × {}", pool.hosts, safe(&pool.instance_type)),
+        grouped(pool.capacity.virtual_users),
+        hourly,
+        pool.capacity.binds.map(|limit| limit.words().to_owned()).unwrap_or_default(),
+    ]
 }
 
 /// `holds 1,939,393 virtual users, limited by CPU`
@@ -124,7 +132,10 @@ fn totals(total: &Total, currency: &str) -> String {
 }
 
 fn changes(estimate: &Estimate, currency: &str) -> Vec<String> {
-    let hourly = rounded(estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly), 2);
+    let difference = estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly);
+    // Cents are enough, unless they hide that something changes.
+    let hourly = [2, 4, 6].map(|places| rounded(difference, places)).into_iter().find(|amount| !amount.is_zero());
+    let hourly = hourly.unwrap_or_else(|| rounded(Decimal::ZERO, 2));
     let sign = if hourly.is_sign_negative() { "" } else { "+" };
     let and = if estimate.cost.has_more_unpriced(&estimate.cost_before) { " and unpriced parts" } else { "" };
     let (before, after) = (estimate.virtual_users_before, estimate.virtual_users);

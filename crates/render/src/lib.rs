@@ -42,7 +42,7 @@ pub use crate::{
     examination::examination,
     group::addresses,
     table::{Column, table},
-    terminal::{head, notes, summary, terminal},
+    terminal::{brief, head, notes, summary, terminal},
     tree::Tree,
     wrap::wrap,
 };

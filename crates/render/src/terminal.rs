@@ -5,8 +5,10 @@ use anstyle::Style;
 use trunnion_engine::{Action, Document, Note};
 
 use crate::{
+    Column,
     estimate::Estimated,
     style,
+    table::table,
     tree::{Content, Detail, Effect, Entry, Folded, Head, Line, Mark, Part, Remark, Row, Summary, Tree},
 };
 
@@ -16,12 +18,7 @@ const NESTED: &str = "        ";
 pub fn terminal(document: &Document) -> String {
     let tree = Tree::of(document);
     let mut page = Page::default();
-    page.head(&tree.head);
-    page.end();
-    for warning in &tree.warnings {
-        page.remark(warning);
-    }
-    page.end();
+    page.top(&tree);
     for section in &tree.sections {
         if let Some((number, count)) = section.phase {
             page.put(Role::Strong, format!("Phase {number} of {count}: "));
@@ -37,8 +34,30 @@ pub fn terminal(document: &Document) -> String {
     if let Some(estimate) = &tree.estimate {
         page.estimate(estimate);
     }
-    page.summary(&tree.summary);
+    // Where a long plan ends is what a terminal shows.
+    if !(tree.sections.is_empty() && tree.notes.is_empty()) {
+        page.summary(&tree.summary);
+        page.end();
+    }
+    page.styled()
+}
+
+/// The place and the summary of a plan, and one line for each change or group of equal changes.
+pub fn brief(document: &Document) -> String {
+    let tree = Tree::of(document);
+    let mut page = Page::default();
+    page.top(&tree);
+    for entry in tree.sections.iter().flat_map(|section| &section.entries) {
+        page.change(entry);
+    }
+    let notes = match tree.notes.len() {
+        0 => return page.styled(),
+        1 => "1 note".to_owned(),
+        count => format!("{count} notes"),
+    };
     page.end();
+    page.put(Role::Warning, "!");
+    page.put(Role::Plain, format!(" {notes}: the plan without `--summary` has the text\n"));
     page.styled()
 }
 
@@ -115,6 +134,22 @@ impl Page {
         self.put(Role::Plain, format!(" · {}", head.about.join(" · ")));
     }
 
+    /// Where the plan would be applied, what would happen, and the warnings.
+    fn top(&mut self, tree: &Tree) {
+        self.head(&tree.head);
+        self.end();
+        if let Some(applied) = &tree.head.applied {
+            self.put(Role::Faint, applied.clone());
+            self.end();
+        }
+        self.summary(&tree.summary);
+        self.end();
+        for warning in &tree.warnings {
+            self.remark(warning);
+        }
+        self.end();
+    }
+
     fn remark(&mut self, remark: &Remark) {
         self.put(Role::Warning, "!");
         self.put(Role::Plain, format!(" {}\n", remark.message));
@@ -140,26 +175,35 @@ impl Page {
     fn estimate(&mut self, estimate: &Estimated) {
         self.put(Role::Strong, "Cost and capacity");
         self.end();
-        let width = |column: usize| {
-            let cells = estimate.pools.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        };
-        let labels = estimate.whole.iter().map(|[label, _]| label.chars().count()).max();
-        let (name_width, host_width) = (width(0).max(labels.unwrap_or_default()), width(1));
-        for [name, hosts, text] in &estimate.pools {
-            self.put(Role::Plain, "  ");
-            self.put(Role::Strong, format!("{name:name_width$}"));
-            self.put(Role::Plain, format!("  {hosts:host_width$}  {text}\n"));
+        if !estimate.pools.is_empty() {
+            let columns = [
+                Column::Left("pool"),
+                Column::Left("hosts"),
+                Column::Right("virtual users"),
+                Column::Right("an hour"),
+                Column::Left("limited by"),
+            ];
+            self.put(Role::Plain, table(&columns, &estimate.pools));
         }
+        let labels = estimate.whole.iter().map(|[label, _]| label.chars().count());
+        let width = labels.max().unwrap_or_default();
         for [label, text] in &estimate.whole {
             self.put(Role::Plain, "  ");
-            self.put(Role::Faint, format!("{label:name_width$}"));
+            self.put(Role::Faint, format!("{label:width$}"));
             self.put(Role::Plain, format!("  {text}\n"));
         }
         self.end();
     }
 
     fn entry(&mut self, entry: &Entry) {
+        self.change(entry);
+        for row in &entry.rows {
+            self.row(row);
+        }
+    }
+
+    /// The line of an entry.
+    fn change(&mut self, entry: &Entry) {
         let (sign, role) = sign(entry.action);
         self.put(role, format!("{sign:>4}"));
         self.put(Role::Plain, " ");
@@ -172,9 +216,6 @@ impl Page {
             self.put(Role::Faint, about.join(" · "));
         }
         self.end();
-        for row in &entry.rows {
-            self.row(row);
-        }
     }
 
     fn row(&mut self, row: &Row) {

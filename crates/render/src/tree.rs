@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use trunnion_engine::{Action, Document, Note, OtherHome, Summary as Counts};
+use trunnion_engine::{Action, Applied, Document, Note, OtherHome, Summary as Counts};
 
 use crate::{
     entry,
@@ -39,6 +39,8 @@ pub struct Head {
     pub stack: String,
     /// The environment, the place and the identity, as far as they are known.
     pub about: Vec<String>,
+    /// Who applied the stack last; nothing where nobody did, or where it is not known.
+    pub applied: Option<String>,
 }
 
 /// A sentence beside the changes.
@@ -251,7 +253,10 @@ impl Head {
         }];
         about.extend(document.place().map(|place| safe(&place.to_string())));
         about.extend(document.remarks.identity.as_ref().map(|identity| format!("as {}", safe(identity))));
-        Self { stack: safe(&document.compared.stack), about }
+        let applied = document.remarks.applied.as_ref().map(|Applied { number, at, by }| {
+            format!("Last applied at {} by {} (apply number {number})", safe(at), safe(by))
+        });
+        Self { stack: safe(&document.compared.stack), about, applied }
     }
 }
 
