@@ -34,7 +34,7 @@ TOGETHER = [
 
 # Calls that the provider can make, and that no stack leads to: policies of AWS attached to a role, and logs kept for ever.
 # The default of a quota is read only where the account has none of its own.
-OF_NO_STACK = {"iam:AttachRolePolicy", "logs:DeleteRetentionPolicy", "service-quotas:GetAWSDefaultServiceQuota"}
+OF_NO_STACK = {"iam:AttachRolePolicy", "logs:DeleteRetentionPolicy"}
 # Only if a group is still in use when it is deleted, which is a matter of time.
 OF_SOME_LIVES = {"ec2:DescribeNetworkInterfaces"}
 

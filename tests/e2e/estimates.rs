@@ -271,3 +271,100 @@ fn a_region_without_prices_is_unpriced_and_not_free() {
     let shown = stage.run(&["plan"]).stdout;
     assert!(shown.contains("and unpriced parts"), "{shown}");
 }
+
+/// Two pools with public targets, each host with an Elastic IP.
+const PUBLIC: &str = "  heavy: { instance_type: c6in.8xlarge, zone: us-east-1a, count: 2, interfaces: 4, addresses: 10, tracking: \
+                      untracked, public_ip: true }\n";
+
+fn public_targets(users: u32) -> Stage {
+    let text = in_us_east_1("minimal.yaml").replace("pools:\n", &format!("pools:\n{PUBLIC}"));
+    Stage::new(&format!("{text}\nworkload: {{ virtual_users: {users}, targets: {{ public: 1 }} }}\n"))
+}
+
+#[test]
+fn what_is_applied_holds_what_its_plan_said() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = public_targets(10_000).at(&sandbox);
+    let planned = estimate(&stage);
+    let held = |estimate: &Value, pool: &str| {
+        let pools = estimate["pools"].as_array().unwrap().iter();
+        pools.clone().find(|one| one["pool"] == pool).unwrap()["capacity"]["virtual_users"].as_u64().unwrap()
+    };
+    let heavy = held(&planned, "heavy");
+    // An address has 64,509 ports to one target, and each host one public address.
+    assert_eq!(heavy, 2 * (64_509 - 4));
+    stage.converge(&[]);
+    let shown: Value = serde_json::from_str(&stage.succeed(&["show", "--capacity", "--json"]).stdout).unwrap();
+    assert_eq!(held(&shown, "heavy"), heavy);
+    // Also where the stack does not have the pool any more.
+    stage.edit(PUBLIC, "");
+    let without = estimate(&stage);
+    assert_eq!(without["virtual_users_before"], planned["virtual_users"]);
+    assert_eq!(without["cost_before"]["unpriced"], planned["cost"]["unpriced"]);
+}
+
+#[test]
+fn a_renamed_pool_changes_neither_cost_nor_users() {
+    let sandbox = SandboxProcess::start(&[]);
+    let text = in_us_east_1("minimal.yaml") + "\nworkload: { virtual_users: 1000 }\nbudget: { hourly: 0.2 }\n";
+    let stage = Stage::new(&text.replace("budget: { hourly: 0.2 }", "budget: { hourly: 100 }")).at(&sandbox);
+    stage.converge(&[]);
+    let renamed = text.replace("small: {", "large: {").replace("pool: small", "pool: large");
+    stage.write("stack.yaml", renamed + "\nmoved: [{ from: small, to: large }]\n");
+    // A budget below never refuses what costs no more.
+    let plan: Value = serde_json::from_str(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
+    let estimate = &plan["remarks"]["estimate"];
+    assert_eq!(estimate["cost"], estimate["cost_before"]);
+    assert_eq!(estimate["virtual_users"], estimate["virtual_users_before"]);
+}
+
+#[test]
+fn traffic_is_that_of_all_users_also_of_few() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let workload = "workload: { virtual_users: 99, requests_per_second_per_user: 0.01, bytes_per_request: { sent: 1073741824, \
+                    received: 0 }, targets: { public: 1 } }\n";
+    let large = in_us_east_1("minimal.yaml").replace("c7i.xlarge", "c6in.8xlarge");
+    let stage = Stage::new(&(large + workload)).at(&sandbox);
+    let estimate = estimate(&stage);
+    let traffic = lines(&estimate).into_iter().find(|(of, ..)| of.starts_with("traffic")).unwrap();
+    // 99 × 0.01 requests of one GiB a second, at 0.09 for a GB: 0.99 × 3600 × 0.09
+    assert_eq!((traffic.2.as_str(), traffic.3.as_str()), ("internet_transfer_gb", "320.76"));
+}
+
+#[test]
+fn price_lines_can_be_pasted() {
+    let sandbox = SandboxProcess::start(&[]);
+    let text = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap();
+    let pools = "pools:\n  old: { instance_type: m5.xlarge, zone: eu-west-3a }\n  older: { instance_type: t3.large, zone: eu-west-3a }\n";
+    let stage = Stage::new(&(text.replace("pools:\n", pools) + "budget: { monthly: 5000 }\n")).at(&sandbox);
+    let refused = stage.run(&["plan"]).stderr;
+    assert!(refused.contains("nobody can tell"), "{refused}");
+    let lines = refused.lines().map(str::trim).skip_while(|line| *line != "prices:").skip(1);
+    let lines: Vec<&str> = lines.take_while(|line| line.contains(": ")).collect();
+    let given: String = lines.iter().map(|line| format!("  {}\n", line.replace('…', "0.01"))).collect();
+    stage.write("stack.yaml", fs::read_to_string(stage.path("stack.yaml")).unwrap() + "prices:\n" + &given);
+    assert!(lines.iter().any(|line| line.contains("m5.xlarge: …, t3.large: …")), "{lines:?}");
+    let estimate = estimate(&stage);
+    assert_eq!(estimate["unpriced"], Value::Null, "{given}");
+}
+
+#[test]
+fn more_public_addresses_can_be_the_cheapest_change() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = public_targets(400_000).at(&sandbox);
+    let refused = stage.run(&["plan"]).stderr;
+    let refused = refused.replace(['\n', '│'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(refused.contains("public_addresses: "), "{refused}");
+}
+
+#[test]
+fn an_absurd_share_of_memory_is_no_heap() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::new(&in_us_east_1("minimal.yaml")).at(&sandbox);
+    for share in ["100000000000000000000", "101", "-5", "NaN", "79228162514264337593543950335"] {
+        let pool = format!("prl_small: {{ pool: small, jvm_options: [\"-XX:MaxRAMPercentage={share}\"] }}");
+        stage.write("stack.yaml", in_us_east_1("minimal.yaml").replace("prl_small: { pool: small }", &pool));
+        let estimate = estimate(&stage);
+        assert_eq!(estimate["locations"][0]["heap_mib"], 1_843, "{share}");
+    }
+}

@@ -18,8 +18,8 @@ fn message(notes: &[(String, String)]) -> Vec<&str> {
 
 fn asks_for(service: &str, code: &str, value: u32) -> String {
     format!(
-        "request more: `aws service-quotas request-service-quota-increase --service-code {service} --quota-code {code} \
-         --desired-value {value}`"
+        "request more: `aws service-quotas request-service-quota-increase --region eu-west-3 --service-code {service} \
+         --quota-code {code} --desired-value {value}`"
     )
 }
 

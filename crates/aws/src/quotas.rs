@@ -97,7 +97,8 @@ impl Quota {
 
     /// Compares it with a need. `used` is what others use, or nothing if that cannot be seen.
     pub async fn compare(&self, aws: &Aws, needed: u32, used: Option<u32>) -> Result<Compared, Failure> {
-        Ok(Compared { quota: self.clone(), needed, used, most: self.most(aws).await? })
+        let region = aws.connection.region.clone();
+        Ok(Compared { quota: self.clone(), needed, used, most: self.most(aws).await?, region })
     }
 }
 
@@ -110,6 +111,8 @@ pub(crate) struct Compared {
     pub used: Option<u32>,
     /// The quota's value.
     pub most: f64,
+    /// Where it holds.
+    pub region: String,
 }
 
 impl Compared {
@@ -125,10 +128,10 @@ impl Compared {
 
     /// The request to make.
     pub fn help(&self) -> String {
-        let Quota { service, code, .. } = &self.quota;
+        let Self { quota: Quota { service, code, .. }, region, .. } = self;
         format!(
-            "request more: `aws service-quotas request-service-quota-increase --service-code {service} --quota-code {code} \
-             --desired-value {}`",
+            "request more: `aws service-quotas request-service-quota-increase --region {region} --service-code {service} \
+             --quota-code {code} --desired-value {}`",
             self.least()
         )
     }

@@ -162,7 +162,9 @@ impl BlueprintError {
                  split the stack",
             ),
             Self::UnknownVariable { .. } => Some("remove it, or set `generator.template` to a template of your own"),
-            Self::Render { .. } => Some("the comment at the head of the built-in template lists every variable"),
+            Self::Render { line: Some(_), .. } => {
+                Some("the comment at the head of the built-in template lists every variable")
+            }
             _ => None,
         }
     }

@@ -124,11 +124,11 @@ pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Findin
     let prices = prices(stack);
     let help = if let Some(growth) = trunnion_estimate::growth(&pools, needed, &workload, &prices) {
         let cost = if growth.hourly.is_zero() {
-            "its instances cost no more".to_owned()
+            "it costs no more".to_owned()
         } else {
             let sign = if growth.hourly > Decimal::ZERO { "more" } else { "less" };
             let hourly = trunnion_catalog::prices::rounded(growth.hourly.abs(), 2);
-            format!("its instances cost {hourly} {} an hour {sign}", prices.currency)
+            format!("it costs {hourly} {} an hour {sign}", prices.currency)
         };
         format!(
             "the cheapest change of one pool: `{}` in `pools.{}` holds {} and {cost}",
@@ -140,7 +140,8 @@ pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Findin
         let lifted = largest.host.capacity(largest.count.max(1), &workload, None).lifted_by;
         let lifted = lifted.map(|lifted| format!("; the limit of pool `{}` is raised by {lifted}", largest.name));
         format!(
-            "no change of one pool is enough: add a pool, or lower `workload.virtual_users`{}",
+            "no change of one pool is known to be enough{}: add a pool, or lower `workload.virtual_users`{}",
+            if prices_missing(&pools, &prices) { ", because a type has no price in this region" } else { "" },
             lifted.unwrap_or_default()
         )
     };
@@ -157,6 +158,11 @@ pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Findin
     })
 }
 
+/// Whether the hosts of a pool have no price, so that no change of their number is compared.
+fn prices_missing(pools: &[trunnion_estimate::Pool], prices: &Prices) -> bool {
+    pools.iter().any(|pool| prices.instance(pool.host.instance_type.name, pool.market).is_none())
+}
+
 /// The attributes of all resources at one moment, by address.
 type Standing<'a> = BTreeMap<Address, &'a Map>;
 
@@ -169,6 +175,16 @@ fn standing<'a>(plan: &'a Plan, observed: &'a Observed) -> (Standing<'a>, Standi
             Some((address.clone(), &remotes.iter().find(|remote| !remote.is_spent)?.attributes))
         })
         .collect();
+    let mut before = before;
+    // What moves to another name stands there already: hosts that keep running have a template there.
+    for change in &plan.changes {
+        if let Reason::Moved { to } = &change.reason
+            && !before.contains_key(to)
+            && let Some(attributes) = before.remove(&change.address)
+        {
+            before.insert(to.clone(), attributes);
+        }
+    }
     let mut after = before.clone();
     let changes = || plan.changes.iter().filter(|change| change.reason != Reason::NotSelected);
     for change in changes().filter(|change| change.desired.is_none()) {
@@ -249,7 +265,11 @@ fn standing_pools(standing: &Standing, stack: &Stack, observed: &Observed) -> Ve
         let shape = |key| hosts.iter().filter_map(|host| number(host, key)).min();
         let of_stack = stack.pools.get(name);
         let elastic = count(of_pool(standing, ElasticIp::KIND, name).count());
-        let route = of_stack.map_or(Route::Other, |pool| boot::default_routes(pool, observed).ipv4);
+        // An Elastic IP is of use only where the route is an internet gateway, so that one tells the route where it was not read.
+        let route = match of_stack.map_or(Route::Other, |pool| boot::default_routes(pool, observed).ipv4) {
+            Route::Other if elastic > 0 => Route::InternetGateway,
+            route => route,
+        };
         let given = of_stack.is_some_and(|pool| pool.interfaces == 1 && gives_public_address(pool, observed));
         let hosts = count(hosts.len());
         let is_given = elastic == 0 && given;
@@ -362,9 +382,8 @@ fn moment(standing: &Standing, stack: &Stack, observed: &Observed, workload: &Wo
         for pool in &pools {
             // Users are spread over the pools as these hold them.
             let all = pools.iter().fold(0_u64, |sum, pool| sum.saturating_add(held(pool)));
-            let share = u128::from(load) * u128::from(held(pool)) / u128::from(all.max(1));
-            let requests_per_second =
-                trunnion_estimate::requests_per_second(u64::try_from(share).unwrap_or(u64::MAX), workload);
+            let share = Decimal::from(load).saturating_mul(held(pool).into()) / Decimal::from(all.max(1));
+            let requests_per_second = share.saturating_mul(workload.requests_per_second_per_user);
             let is_behind_nat = pool.host.route == Route::Nat;
             let traffic = Traffic { requests_per_second, is_behind_nat };
             uses.extend(traffic.uses(&format!("traffic of {}", pool.name), workload));
@@ -452,7 +471,8 @@ fn heap(location: &Location, memory: u64) -> u64 {
             return size_of(size);
         }
         let percent = option.strip_prefix("-XX:MaxRAMPercentage=")?;
-        let percent = Decimal::from_str_exact(percent).ok()?;
+        // The JVM takes 100 at most.
+        let percent = Decimal::from_str_exact(percent).ok().filter(|percent| *percent <= Decimal::ONE_HUNDRED)?;
         rust_decimal::prelude::ToPrimitive::to_u64(&(Decimal::from(visible) * percent / Decimal::ONE_HUNDRED))
     };
     location.jvm_options.iter().rev().find_map(|option| of(option)).unwrap_or(visible / 4)

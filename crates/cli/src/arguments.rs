@@ -165,6 +165,9 @@ pub(crate) struct Plan {
     /// Print only the place, the totals and one line for each change
     #[arg(long, conflicts_with = "json")]
     pub(crate) summary: bool,
+    /// Print the plan as GitHub's Markdown, for the comment of a pull request
+    #[arg(long, conflicts_with_all = ["json", "summary"])]
+    pub(crate) markdown: bool,
     /// Write the plan document to this .json file, for `trunnion apply FILE.json` in any folder
     #[arg(long, value_name = "FILE.json")]
     pub(crate) out: Option<PathBuf>,
@@ -276,6 +279,7 @@ pub(crate) struct Import {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each one is an independent flag of the command")]
 pub(crate) struct Show {
     /// The stack file, or a plan document (.json) written by `trunnion plan --out`
     #[arg(default_value = DEFAULT_STACK, value_name = "STACK|PLAN")]
@@ -287,6 +291,12 @@ pub(crate) struct Show {
     /// Print state and outputs, or the plan document, as JSON; with --cost or --capacity, only these figures
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print only the place, the totals and one line for each change of a plan document
+    #[arg(long, conflicts_with_all = ["json", "cost", "capacity"])]
+    pub(crate) summary: bool,
+    /// Print a plan document as GitHub's Markdown, for the comment of a pull request
+    #[arg(long, conflicts_with_all = ["json", "cost", "capacity", "summary"])]
+    pub(crate) markdown: bool,
     /// Print what everything costs, line by line, with the source of each price
     #[arg(long)]
     pub(crate) cost: bool,

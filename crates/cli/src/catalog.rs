@@ -76,7 +76,7 @@ fn row(kind: &InstanceType, region: &str) -> Vec<String> {
         kind.name.to_owned(),
         kind.architecture.to_string(),
         kind.vcpu.to_string(),
-        (kind.memory_mib / 1_024).to_string(),
+        gib(kind.memory_mib),
         gbps(kind.baseline_mbps),
         gbps(kind.peak_mbps),
         kind.interfaces_in_words(),
@@ -120,4 +120,10 @@ fn as_json(kind: &InstanceType, region: &str) -> Json {
         "on_demand": price(prices::on_demand(kind.name, region)),
         "spot": price(prices::spot(kind.name, region)),
     })
+}
+
+/// `1.7` of 1,740 MiB: to a tenth.
+fn gib(mib: u64) -> String {
+    let tenths = (mib * 10 + 512) / 1_024;
+    if tenths.is_multiple_of(10) { (tenths / 10).to_string() } else { format!("{}.{}", tenths / 10, tenths % 10) }
 }

@@ -60,10 +60,9 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
     }
     if arguments.json {
         output.data(&text(&document)?)?;
-    } else if arguments.summary {
-        output.readable(&trunnion::render::brief(&document))?;
     } else {
-        output.readable(&trunnion::render::terminal(&document))?;
+        let form = Form::of(arguments.summary, arguments.markdown);
+        form.print(&document, output)?;
     }
     print_calls(&engine, output);
     engine.close().await;
@@ -71,6 +70,32 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
         return Err(Error::OverBudget(over).into());
     }
     Ok(if arguments.detailed_exitcode { planned.exit_code() } else { ExitCode::Done })
+}
+
+/// How a person reads a plan.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    Whole,
+    Summary,
+    Markdown,
+}
+
+impl Form {
+    pub(crate) const fn of(summary: bool, markdown: bool) -> Self {
+        match (summary, markdown) {
+            (true, _) => Self::Summary,
+            (false, true) => Self::Markdown,
+            (false, false) => Self::Whole,
+        }
+    }
+
+    pub(crate) fn print(self, document: &Document, output: Output) -> Result<(), Failure> {
+        match self {
+            Self::Whole => output.readable(&trunnion::render::terminal(document)),
+            Self::Summary => output.readable(&trunnion::render::brief(document)),
+            Self::Markdown => output.data(trunnion::render::markdown(std::slice::from_ref(document)).trim_end()),
+        }
+    }
 }
 
 /// Loads the stack file and connects to its cloud. `verb` is the command's name.

@@ -10,7 +10,7 @@ use super::{
     arguments::{Render, Rendered, Show, Validate},
     failure::Failure,
     output::Output,
-    plan::{connect, read_document, text},
+    plan::{Form, connect, read_document, text},
     stack_file,
 };
 
@@ -61,6 +61,14 @@ fn warn(stack: &Stack, output: Output) {
 pub(crate) async fn show(arguments: Show, output: Output) -> Result<ExitCode, Failure> {
     if stack_file::is_plan(&arguments.file) {
         return show_plan(&arguments, output);
+    }
+    if arguments.summary || arguments.markdown {
+        let message = format!(
+            "`--summary` and `--markdown` are for a plan document, but `{}` is not a plan",
+            arguments.file.display()
+        );
+        let help = "write one with `trunnion plan --out PLAN.json`";
+        return Err(Failure::with_help("show::arguments", message, help));
     }
     let file = &arguments.file;
     let engine: Engine =
@@ -130,7 +138,7 @@ fn show_plan(arguments: &Show, output: Output) -> Result<ExitCode, Failure> {
     if arguments.json {
         output.data(&text(&document)?)?;
     } else {
-        output.readable(&trunnion::render::terminal(&document))?;
+        Form::of(arguments.summary, arguments.markdown).print(&document, output)?;
     }
     Ok(ExitCode::Done)
 }

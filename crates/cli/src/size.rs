@@ -6,7 +6,10 @@ use rust_decimal::Decimal;
 use serde_json::{Value as Json, json};
 use trunnion::{
     ExitCode, Stack, blueprint,
-    catalog::{Architecture, prices::rounded},
+    catalog::{
+        Architecture,
+        prices::{Item, item, priced_regions, rounded},
+    },
     estimate::{
         Bytes, CREDITS_PER_HOUR, Choice, Constraints, Market, Mode, NoChoice, Prices, Route, Tracking, Workload,
         grouped, heap_for, size as cheapest,
@@ -121,8 +124,13 @@ fn inputs(arguments: &Size) -> Result<Inputs, Failure> {
 fn refused(why: NoChoice, virtual_users: u64, prices: &Prices, arguments: &Size) -> Failure {
     match why {
         NoChoice::Unpriced => {
-            let known = trunnion::catalog::prices::priced_regions().join(", ");
-            let message = format!("no instance type that fits these options has a price in `{}`", prices.region);
+            let has_volumes = |region: &&str| item(Item::Gp3GbMonth, region).is_some();
+            let known = priced_regions().into_iter().filter(has_volumes).collect::<Vec<_>>().join(", ");
+            let message = if prices.item(Item::Gp3GbMonth).is_none() {
+                format!("the volumes of hosts have no price in `{}`", prices.region)
+            } else {
+                format!("no instance type that fits these options has a price in `{}`", prices.region)
+            };
             let help = format!(
                 "use one of {known}, or give types their prices in the stack file (`prices.instances`, `prices.gp3_gb_month`) \
                  and name it with `--stack`"
@@ -145,7 +153,13 @@ fn refused(why: NoChoice, virtual_users: u64, prices: &Prices, arguments: &Size)
                     .unwrap_or_default()
             );
             let limit = largest.and_then(|largest| largest.binds).map(|limit| format!(": {} binds", limit.words()));
-            let help = format!("raise `--most-hosts`, or lower what a user needs{}", limit.unwrap_or_default());
+            // More hosts do not help where they share what is used up.
+            let more_hosts = match limit.as_deref() {
+                Some(limit) if limit.contains("NAT gateway") => "",
+                _ if arguments.most_hosts >= 1_000 => "",
+                _ => "raise `--most-hosts`, or ",
+            };
+            let help = format!("{more_hosts}lower what a user needs{}", limit.unwrap_or_default());
             Failure::with_help("size::too_small", message, help)
         }
     }

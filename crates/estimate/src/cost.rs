@@ -58,9 +58,31 @@ impl Billed {
             Self::Instance(name, _) => regions(name).map(|(region, price)| (region, price.usd.to_string())).collect(),
             Self::Item(item) => item_regions(*item).map(|(region, price)| (region, price.usd.to_string())).collect(),
         };
-        let shown: Vec<String> = known.iter().take(4).map(|(region, usd)| format!("{usd} in {region}")).collect();
+        let shown: Vec<String> = known.iter().take(2).map(|(region, usd)| format!("{usd} in {region}")).collect();
         (!shown.is_empty()).then(|| format!("USD {}", shown.join(", ")))
     }
+}
+
+/// The lines of a stack's `prices` that give everything unpriced a price, to fill in. One key has one line; comments are short, so
+/// that nobody breaks them.
+pub fn price_lines(unpriced: &[Unpriced]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for group in ["instances", "spot"] {
+        let inside = |one: &Unpriced| {
+            let rest = one.key.strip_prefix(group)?.strip_prefix(": { ")?.strip_suffix(" }")?;
+            Some(rest.to_owned())
+        };
+        let all: Vec<String> = unpriced.iter().filter_map(inside).collect();
+        if !all.is_empty() {
+            lines.push(format!("{group}: {{ {} }}", all.join(", ")));
+        }
+    }
+    let is_item = |one: &&Unpriced| !one.key.contains('{');
+    lines.extend(unpriced.iter().filter(is_item).map(|one| match &one.elsewhere {
+        Some(elsewhere) => format!("{}  # {elsewhere}", one.key),
+        None => one.key.clone(),
+    }));
+    lines
 }
 
 /// How often a quantity is charged.
@@ -249,8 +271,9 @@ fn shown(amount: Decimal) -> Decimal {
 /// What an hour of load moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traffic {
-    /// Requests a second of all hosts that share a way to their targets.
-    pub requests_per_second: u64,
+    /// Requests a second of all hosts that share a way to their targets: of users that need not be whole, because they are spread
+    /// over pools.
+    pub requests_per_second: Decimal,
     /// Whether the way to public targets is a NAT gateway.
     pub is_behind_nat: bool,
 }
@@ -259,12 +282,13 @@ impl Traffic {
     /// What AWS charges for it, for an hour.
     pub fn uses(&self, of: &str, workload: &Workload) -> Vec<Use> {
         let all = workload.targets.all();
-        if all == 0 || self.requests_per_second == 0 {
+        if all == 0 || self.requests_per_second.is_zero() {
             return Vec::new();
         }
         let gigabytes = |bytes_per_request: u64, part: u64, whole: u64| {
             // AWS's gigabytes of traffic have 2^30 bytes.
-            let bytes = Decimal::from(self.requests_per_second)
+            let bytes = self
+                .requests_per_second
                 .saturating_mul(Decimal::from(3_600))
                 .saturating_mul(Decimal::from(bytes_per_request))
                 .saturating_mul(Decimal::from(part));

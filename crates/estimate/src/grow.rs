@@ -1,7 +1,7 @@
 //! The cheapest change of one pool with which a stack holds more virtual users.
 
 use rust_decimal::Decimal;
-use trunnion_catalog::{InstanceType, instance_types};
+use trunnion_catalog::{InstanceType, instance_types, prices::Item};
 use trunnion_host::{Mode, Route, Tracking};
 
 use crate::{Host, Market, Prices, Workload};
@@ -26,7 +26,7 @@ pub struct Growth {
     pub pool: Pool,
     /// The keys that change, with their new values, such as `count: 6`.
     pub keys: Vec<String>,
-    /// What it costs more for an hour: its instances.
+    /// What it costs more for an hour: its instances and public addresses.
     pub hourly: Decimal,
     /// How many virtual users all pools hold then.
     pub virtual_users: u64,
@@ -44,7 +44,8 @@ fn of(pool: &Pool, workload: &Workload) -> u64 {
     pool.host.capacity(pool.count, workload, None).virtual_users
 }
 
-/// The cheapest change of one pool with which all hold this many users: more hosts, more addresses, untracked connections, or a type
+/// The cheapest change of one pool with which all hold this many users: more hosts, more addresses, also public ones, untracked
+/// connections, or a type
 /// that is larger in every way. Equal costs: the one with fewer changed keys, then with fewer addresses. `None` if no change of
 /// one pool is enough, or none has a price.
 pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices) -> Option<Growth> {
@@ -109,7 +110,15 @@ fn variants(host: &Host, kind: &'static InstanceType) -> Vec<Host> {
     });
     let more_addresses = (kind.max_interfaces() >= host.interfaces && kind.ipv4_per_interface > host.addresses)
         .then(|| Host { instance_type: kind, addresses: kind.ipv4_per_interface, ..host.clone() });
-    same.into_iter().chain(more_addresses).chain(same_untracked).chain([wide]).chain(untracked).collect()
+    let with_public = |host: &Host| {
+        // What a subnet gives to a host with one interface is one address.
+        let can = host.route == Route::InternetGateway && host.public_addresses > 0 && host.interfaces > 1;
+        can.then(|| Host { public_addresses: host.interfaces.saturating_mul(host.addresses), ..host.clone() })
+    };
+    let all: Vec<Host> =
+        same.into_iter().chain(more_addresses).chain(same_untracked).chain([wide]).chain(untracked).collect();
+    let public: Vec<Host> = all.iter().filter_map(with_public).collect();
+    all.into_iter().chain(public).collect()
 }
 
 /// The pool with this host and as many hosts as it needs; never fewer of the same type than before.
@@ -121,7 +130,8 @@ fn with(pool: &Pool, host: Host, missing: u64, workload: &Workload) -> Option<Po
     (after.count <= MOST_HOSTS && of(&after, workload) >= missing).then(|| narrowed(pool, after, missing, workload))
 }
 
-/// The pool with the fewest interfaces, then the fewest addresses, that are enough; not fewer than before.
+/// The pool with the fewest interfaces, then the fewest addresses, then the fewest public ones, that are enough; not fewer than
+/// before.
 fn narrowed(before: &Pool, mut after: Pool, missing: u64, workload: &Workload) -> Pool {
     let is_enough = |pool: &Pool| of(pool, workload) >= missing;
     for interfaces in before.host.interfaces..after.host.interfaces {
@@ -138,11 +148,26 @@ fn narrowed(before: &Pool, mut after: Pool, missing: u64, workload: &Workload) -
             break;
         }
     }
+    // Many of them are possible, and more are never less.
+    let (mut least, mut most) = (before.host.public_addresses, after.host.public_addresses);
+    while least < most {
+        let public_addresses = least.midpoint(most);
+        if is_enough(&Pool { host: Host { public_addresses, ..after.host.clone() }, ..after.clone() }) {
+            most = public_addresses;
+        } else {
+            least = public_addresses + 1;
+        }
+    }
+    after.host.public_addresses = most;
     after
 }
 
 fn cost(pool: &Pool, prices: &Prices) -> Option<Decimal> {
-    prices.instance(pool.host.instance_type.name, pool.market)?.amount.checked_mul(pool.count.into())
+    let host = prices.instance(pool.host.instance_type.name, pool.market)?.amount;
+    // Without a price, only the hosts are compared.
+    let address = prices.item(Item::PublicIpv4Hour).map(|rate| rate.amount).unwrap_or_default();
+    let addresses = address.checked_mul(pool.host.public_addresses.into())?;
+    host.checked_add(addresses)?.checked_mul(pool.count.into())
 }
 
 fn changed(before: &Pool, after: &Pool) -> Vec<String> {
@@ -155,6 +180,7 @@ fn changed(before: &Pool, after: &Pool) -> Vec<String> {
         ("count", before.count, after.count),
         ("interfaces", old.interfaces, new.interfaces),
         ("addresses", old.addresses, new.addresses),
+        ("public_addresses", old.public_addresses, new.public_addresses),
     ] {
         if old != new {
             keys.push(format!("{key}: {new}"));

@@ -32,7 +32,7 @@ pub use crate::{
         Host, KERNEL_BYTES_PER_CONNECTION, Limit, NAT_CONNECTIONS, SYSTEM_BYTES, heap_for, held_by,
         requests_per_second, users_in, users_in_heap,
     },
-    cost::{Bill, Billed, Line, Per, Total, Traffic, Unpriced, Use},
+    cost::{Bill, Billed, Line, Per, Total, Traffic, Unpriced, Use, price_lines},
     document::{Estimate, LocationCapacity, PoolCapacity},
     grouped::grouped,
     grow::{Growth, Pool, growth, held},

@@ -171,7 +171,7 @@ fn traffic_is_charged_by_its_way() {
         other_zone_percent: 50,
         ..Workload::default()
     };
-    let uses = Traffic { requests_per_second: 1_024, is_behind_nat: true }.uses("traffic", &workload);
+    let uses = Traffic { requests_per_second: 1_024.into(), is_behind_nat: true }.uses("traffic", &workload);
     let quantity = |item| uses.iter().find(|one| one.billed == Billed::Item(item)).unwrap().quantity.normalize();
     // 3,600 GiB an hour are sent, three times as much comes back; a quarter of it to private targets.
     assert_eq!(quantity(Item::ZoneTransferGb), decimal("3600"), "a quarter of 14,400, half of that, at both ends");

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rust_decimal::Decimal;
 use trunnion_catalog::prices::rounded;
-use trunnion_estimate::{Capacity, Estimate, Line, Per, PoolCapacity, Total, grouped};
+use trunnion_estimate::{Capacity, Estimate, Line, Per, PoolCapacity, Total, grouped, price_lines};
 
 use crate::{Column, style, table::table, value::safe};
 
@@ -161,11 +161,9 @@ pub fn cost(estimate: &Estimate) -> String {
     );
     let _ = write!(text, "\n  in all: {}\n", totals(&estimate.cost, &currency));
     if !estimate.unpriced.is_empty() {
-        text +=
-            "  Unpriced parts are missing in these sums. To give them a price, write into the stack file:\n  prices:\n";
-        for one in &estimate.unpriced {
-            let elsewhere = one.elsewhere.as_ref().map(|known| format!("  # {}", safe(known))).unwrap_or_default();
-            let _ = writeln!(text, "    {}{elsewhere}", safe(&one.key));
+        text += "  Unpriced parts are missing in these sums. To give them a price, write into `prices` of the stack file:\n  prices:\n";
+        for line in price_lines(&estimate.unpriced) {
+            let _ = writeln!(text, "    {}", safe(&line));
         }
     }
     text

@@ -2,7 +2,7 @@
 //! always agree.
 //!
 //! Rendering has two steps. [`Tree`] contains all visible texts of a document, without markup. [`terminal()`] writes a
-//! tree for a terminal. Another output format needs only another writer.
+//! tree for a terminal, and [`markdown()`] for the comment of a pull request. Another output format needs only another writer.
 //!
 //! ```
 //! use trunnion_engine::Document;
@@ -28,6 +28,7 @@ mod estimate;
 mod examination;
 mod group;
 mod lines;
+pub mod markdown;
 pub mod style;
 mod table;
 mod terminal;
@@ -41,6 +42,7 @@ pub use crate::{
     estimate::{Estimated, assumptions, capacity, cost},
     examination::examination,
     group::addresses,
+    markdown::markdown,
     table::{Column, table},
     terminal::{brief, head, notes, summary, terminal},
     tree::Tree,

@@ -334,7 +334,7 @@ fn mark(mark: &Mark) -> String {
     }
 }
 
-fn parts(count: usize, part: Part) -> &'static str {
+pub(crate) fn parts(count: usize, part: Part) -> &'static str {
     match (part, count) {
         (Part::Line, 1) => "line",
         (Part::Line, _) => "lines",

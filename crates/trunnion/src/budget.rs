@@ -4,7 +4,7 @@ use std::fmt;
 
 use trunnion_blueprint as blueprint;
 use trunnion_engine::Document;
-use trunnion_estimate::{Estimate, Period, Verdict};
+use trunnion_estimate::{Estimate, Period, Verdict, price_lines};
 use trunnion_stack::{Stack, catalog::prices::rounded};
 
 /// Why the budget of a stack refuses a plan.
@@ -41,14 +41,12 @@ impl OverBudget {
     pub fn help(&self) -> String {
         match &self.verdict {
             Verdict::CannotTell(unpriced) => {
-                let lines: Vec<String> = unpriced
-                    .iter()
-                    .map(|one| match &one.elsewhere {
-                        Some(elsewhere) => format!("  {}  # {elsewhere}", one.key),
-                        None => format!("  {}", one.key),
-                    })
-                    .collect();
-                format!("write these prices, in {}, into the stack file:\nprices:\n{}", self.currency, lines.join("\n"))
+                let lines: Vec<String> = price_lines(unpriced).iter().map(|line| format!("  {line}")).collect();
+                format!(
+                    "write these prices, in {}, into `prices` of the stack file:\nprices:\n{}",
+                    self.currency,
+                    lines.join("\n")
+                )
             }
             Verdict::Exceeded { most: Some(most), period, .. } => {
                 let (amount, unit) = match period {

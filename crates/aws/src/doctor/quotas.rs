@@ -190,7 +190,7 @@ mod tests {
             (1, Some(5), Verdict::Ok),
             (2, Some(5), Verdict::Missing),
         ] {
-            let compared = Compared { quota: Quota::elastic_ips(), needed, used, most: 6.0 };
+            let compared = Compared { quota: Quota::elastic_ips(), needed, used, most: 6.0, region: String::new() };
             assert_eq!(judge(&compared).verdict, verdict, "{needed} {used:?}");
         }
     }

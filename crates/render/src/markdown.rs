@@ -1,0 +1,259 @@
+//! Writes plans as GitHub's Markdown, for the comment of a pull request. Whatever comes from a stack or from AWS is shown as text: no
+//! value can become markup, a link or a mention.
+
+use std::fmt::Write as _;
+
+use trunnion_engine::{Action, Document};
+
+use crate::{
+    estimate::Estimated,
+    terminal::parts,
+    tree::{Content, Detail, Effect, Entry, Line, Mark, Remark, Row, Summary, Tree},
+};
+
+/// The longest comment that GitHub takes, in characters.
+pub const LONGEST: usize = 65_536;
+
+/// What is kept free of it for what a caller adds.
+const SPARE: usize = 1_024;
+
+/// These plans in one text that is shorter than [`LONGEST`]. Details are left out as a whole if they do not fit, the shortest ones
+/// last; what is deleted or replaced is never left out.
+pub fn markdown(documents: &[Document]) -> String {
+    let plans: Vec<Plan> = documents.iter().map(Plan::of).collect();
+    let mut lengths: Vec<(usize, usize)> =
+        plans.iter().enumerate().map(|(at, plan)| (plan.details.chars().count(), at)).collect();
+    lengths.sort_unstable();
+    let mut left = LONGEST - SPARE;
+    left = left.saturating_sub(plans.iter().map(|plan| plan.text.chars().count() + LEFT_OUT.len()).sum());
+    let mut shows = vec![false; plans.len()];
+    for (length, at) in lengths {
+        if length <= left {
+            left -= length;
+            if let Some(shown) = shows.get_mut(at) {
+                *shown = true;
+            }
+        }
+    }
+    let parts = plans.iter().zip(shows).map(|(plan, shown)| {
+        let details = if shown { plan.details.as_str() } else { LEFT_OUT };
+        format!("{}{details}", plan.text)
+    });
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+const LEFT_OUT: &str = "\nThe details are left out, because a comment has a limit: `trunnion plan` shows them.\n";
+
+/// One plan: what is always shown, and the details.
+struct Plan {
+    text: String,
+    details: String,
+}
+
+impl Plan {
+    fn of(document: &Document) -> Self {
+        let tree = Tree::of(document);
+        let mut text = format!("## {}\n\n{}\n\n", code(&tree.head.stack), summary(&tree.summary));
+        let about = tree.head.about.iter().chain(&tree.head.applied);
+        let _ = writeln!(text, "{}\n", about.map(|part| prose(part)).collect::<Vec<_>>().join(" · "));
+        for remark in tree.warnings.iter().chain(&tree.notes) {
+            text += &self::remark(remark);
+        }
+        let entries = || tree.sections.iter().flat_map(|section| &section.entries);
+        text += &table(
+            "Deleted and replaced",
+            &["", "resource", "because of"],
+            entries().filter(|entry| is_lost(entry)).map(lost),
+        );
+        text += &table(
+            "Created and changed",
+            &["", "resource", "changes"],
+            entries().filter(|entry| !is_lost(entry)).map(kept),
+        );
+        text += &tree.estimate.as_ref().map(cost).unwrap_or_default();
+        Self { text, details: details(entries()) }
+    }
+}
+
+/// Whether a resource is deleted, at least for some time.
+fn is_lost(entry: &Entry) -> bool {
+    matches!(entry.action, Action::Delete | Action::Replace)
+}
+
+fn summary(summary: &Summary) -> String {
+    match summary {
+        Summary::Nothing { claim, about } => format!("**{claim}**: {}", prose(about)),
+        Summary::Changes { is_partial, counts, phases, effects } => {
+            let counts = counts.iter().map(|(effect, count)| format!("{count} {}", words(*effect)));
+            let mut text = if *is_partial { "**Partial plan: ".to_owned() } else { "**".to_owned() };
+            text += &counts.collect::<Vec<_>>().join(", ");
+            if *phases > 1 {
+                let _ = write!(text, ", in {phases} phases");
+            }
+            for effect in effects {
+                let _ = write!(text, " · {}", prose(effect));
+            }
+            text + "**"
+        }
+    }
+}
+
+fn words(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Create => "to create",
+        Effect::Update => "to update",
+        Effect::Replace => "to replace",
+        Effect::Delete => "to delete",
+        Effect::Unchanged => "unchanged",
+        Effect::NotPlanned => "not compared",
+    }
+}
+
+fn remark(remark: &Remark) -> String {
+    let detail = match &remark.detail {
+        None => String::new(),
+        Some(Detail::Help(help)) => format!(" *Help: {}*", prose(help)),
+        Some(Detail::Addresses(addresses)) => format!(" {}", code(addresses)),
+    };
+    format!("- ⚠️ {}{detail}\n", prose(&remark.message))
+}
+
+/// A deletion or a replacement, with what forces it.
+fn lost(entry: &Entry) -> Vec<String> {
+    let forces = entry.rows.iter().filter(|row| row.marks.contains(&Mark::ForcesReplacement));
+    let forces = forces.map(|row| code(&row.path));
+    let reasons: Vec<String> = entry.reason.iter().map(|reason| prose(reason)).chain(forces).collect();
+    vec![sign(entry.action), resource(entry), reasons.join(", ")]
+}
+
+fn kept(entry: &Entry) -> Vec<String> {
+    let changed = match entry.action {
+        Action::Update => entry.rows.iter().map(|row| code(&row.path)).collect::<Vec<_>>().join(", "),
+        _ => String::new(),
+    };
+    let reason = entry.reason.iter().map(|reason| prose(reason));
+    let about: Vec<String> = reason.chain((!changed.is_empty()).then_some(changed)).collect();
+    vec![sign(entry.action), resource(entry), about.join(", ")]
+}
+
+fn sign(action: Action) -> String {
+    let sign = match action {
+        Action::None => "",
+        Action::Create => "➕",
+        Action::Update => "✏️",
+        Action::Replace => "♻️ replaced",
+        Action::Delete => "❌ deleted",
+    };
+    sign.to_owned()
+}
+
+fn resource(entry: &Entry) -> String {
+    let count = if entry.count > 1 { format!(" ({} alike)", entry.count) } else { String::new() };
+    format!("{}{count}", code(&entry.addresses))
+}
+
+fn cost(estimate: &Estimated) -> String {
+    let columns = ["pool", "hosts", "virtual users", "an hour", "limited by"];
+    let rows = estimate.pools.iter().map(|row| row.iter().map(|cell| prose(cell)).collect());
+    let mut text = table("Cost and capacity", &columns, rows);
+    for [label, sentence] in &estimate.whole {
+        let _ = writeln!(text, "- {}: {}", prose(label), prose(sentence));
+    }
+    text
+}
+
+/// A heading and a table; nothing without rows.
+fn table(title: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rows: String = rows.map(|row| line(&row)).collect();
+    if rows.is_empty() {
+        return rows;
+    }
+    let head = line(&columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>());
+    format!("\n### {title}\n\n{head}|{}\n{rows}", "---|".repeat(columns.len()))
+}
+
+/// Every attribute that changes, folded.
+fn details<'e>(entries: impl Iterator<Item = &'e Entry>) -> String {
+    let text: String = entries.filter(|entry| !entry.rows.is_empty()).map(detail).collect();
+    if text.is_empty() {
+        return text;
+    }
+    let fence = fence(&text, 3);
+    format!("\n<details><summary>Details</summary>\n\n{fence}diff\n{text}{fence}\n\n</details>\n")
+}
+
+fn detail(entry: &Entry) -> String {
+    let sign = match entry.action {
+        Action::None => "",
+        Action::Create => "+ ",
+        Action::Update => "~ ",
+        Action::Replace => "-/+ ",
+        Action::Delete => "- ",
+    };
+    let rows: String = entry.rows.iter().map(row).collect();
+    format!("@@ {sign}{} @@\n{rows}", entry.addresses)
+}
+
+fn row(row: &Row) -> String {
+    let path = &row.path;
+    match &row.content {
+        Content::Sensitive => format!("  {path} (sensitive) changed\n"),
+        Content::Value(value) => format!("  {path} {value}\n"),
+        Content::Change { before, after } => format!("- {path} {before}\n+ {path} {after}\n"),
+        Content::NotShown(count) => format!("  {path} ({count}, not shown)\n"),
+        Content::LineCount(count) => format!("  {path} {count} lines\n"),
+        Content::Lines(lines) => format!("  {path}\n{}", lines.iter().map(line).collect::<String>()),
+    }
+}
+
+fn line(line: &Line) -> String {
+    match line {
+        Line::Same(text) | Line::New(text) => format!("    {text}\n"),
+        Line::Element(text) => format!("    - {text}\n"),
+        Line::Gone(text) => format!("-   {text}\n"),
+        Line::Come(text) => format!("+   {text}\n"),
+        Line::Unchanged(count, part) => format!("    ⋮ {count} {} unchanged\n", parts(*count, *part)),
+        Line::NoLineEnd => "    \\ no newline at the end\n".to_owned(),
+    }
+}
+
+/// Backticks that end no run of them in a text.
+fn fence(text: &str, least: usize) -> String {
+    let mut longest = 0;
+    let mut run = 0;
+    for letter in text.chars() {
+        run = if letter == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    "`".repeat((longest + 1).max(least))
+}
+
+/// Text as code on one line, also in a table.
+fn code(text: &str) -> String {
+    let text = text.replace(['\n', '\r'], " ");
+    let fence = fence(&text, 1);
+    let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{space}{}{space}{fence}", text.replace('|', "\\|"))
+}
+
+/// Text whose characters mean nothing but themselves, on one line.
+fn prose(text: &str) -> String {
+    let mut shown = String::new();
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\r' => shown.push(' '),
+            '&' => shown.push_str("&amp;"),
+            '<' => shown.push_str("&lt;"),
+            '>' => shown.push_str("&gt;"),
+            // The mark of a mention or of an issue is followed by nothing that one can see.
+            '@' | '#' => shown.extend(['\\', letter, '\u{200b}']),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '|' | '~' | '!' | ':' | '$' => {
+                shown.extend(['\\', letter]);
+            }
+            letter => shown.push(letter),
+        }
+    }
+    // A link needs no mark in front.
+    shown.replace("www.", "www\\.")
+}
