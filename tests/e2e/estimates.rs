@@ -341,7 +341,8 @@ fn price_lines_can_be_pasted() {
     assert!(refused.contains("nobody can tell"), "{refused}");
     let lines = refused.lines().map(str::trim).skip_while(|line| *line != "prices:").skip(1);
     let lines: Vec<&str> = lines.take_while(|line| line.contains(": ")).collect();
-    let given: String = lines.iter().map(|line| format!("  {}\n", line.replace('…', "0.01"))).collect();
+    let given: Vec<String> = lines.iter().map(|line| format!("  {}", line.replace('…', "0.01"))).collect();
+    let given = given.join("\n");
     stage.write("stack.yaml", fs::read_to_string(stage.path("stack.yaml")).unwrap() + "prices:\n" + &given);
     assert!(lines.iter().any(|line| line.contains("m5.xlarge: …, t3.large: …")), "{lines:?}");
     let estimate = estimate(&stage);

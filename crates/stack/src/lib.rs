@@ -93,7 +93,8 @@ impl LoadOptions {
         Self { template_program: Some(program.into()), ..self }
     }
 
-    fn files(&self, folder: &Path) -> Files {
+    /// The files that a stack in this folder may name.
+    pub fn files(&self, folder: &Path) -> Files {
         let default = self.executable_dir.iter().map(|folder| folder.join(language::DEFAULT_BINARY));
         let allowed: Vec<PathBuf> = self.allowed_files.iter().cloned().chain(default).collect();
         Files::of(folder, &allowed)

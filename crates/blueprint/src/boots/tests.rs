@@ -187,6 +187,7 @@ fn the_first_script_counts_only_for_launch_templates_that_record_no_inputs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("boot.tera");
     std::fs::write(&path, "#!/bin/bash\nfetch {{ generator.sha256 }}\n").unwrap();
+    stack.files = LoadOptions::new().files(folder.path());
     stack.generator.template = Some(path);
     assert_eq!(decide(&stack, B, &observed).of("heavy").unwrap().user_data, newest(&stack));
 }
@@ -198,6 +199,7 @@ fn a_template_of_the_user_is_an_input() {
     let path = folder.path().join("boot.tera");
     let write = |text: &str| std::fs::write(&path, text).unwrap();
     let mut stack = stack();
+    stack.files = LoadOptions::new().files(folder.path());
     stack.generator.template = Some(path.clone());
     write("#!/bin/bash\nfetch {{ generator.sha256 }}\n");
     let mut observed = applied(&stack, A);

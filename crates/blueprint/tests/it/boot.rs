@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use trunnion_blueprint::{Binaries, Binary, USER_DATA_LIMIT, boot};
 use trunnion_catalog::Architecture;
 use trunnion_host::{Config, Mode, Ports};
-use trunnion_stack::{Engine, Except, Spread, Stack};
+use trunnion_stack::{Engine, Except, LoadOptions, Spread, Stack};
 
 use crate::common;
 
@@ -335,6 +335,7 @@ fn with_template(text: &str) -> Result<String, String> {
     let path = directory.path().join("boot.tera");
     std::fs::write(&path, text).unwrap();
     let mut stack = minimal();
+    stack.files = LoadOptions::new().files(directory.path());
     stack.generator.template = Some(path);
     stack.generator.variables.insert("greeting".to_owned(), "it's me".to_owned());
     boot(&stack, "small", &common::binaries())

@@ -35,7 +35,11 @@ pub fn stack(name: &str, environment: Option<&str>) -> Stack {
 
 /// The stack with this text.
 pub fn parse(text: &str, environment: Option<&str>) -> Stack {
-    let executables = executables();
+    parse_beside(&executables(), text, environment)
+}
+
+/// The same beside the executables of a folder.
+pub fn parse_beside(executables: &TempDir, text: &str, environment: Option<&str>) -> Stack {
     let options = LoadOptions::new().with_executable_dir(executables.path());
     match Stack::parse(text, Path::new("stack.yaml"), environment, &options) {
         // Golden files must not depend on the folder of this machine.

@@ -273,12 +273,11 @@ fn a_secret_with_a_customer_managed_key_gives_a_warning() {
 #[test]
 fn a_dynamically_linked_binary_gives_a_warning() {
     let directory = common::executables();
-    let mut stack = common::stack("loadtest.yaml", None);
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/loadtest.yaml")).unwrap();
+    let mut stack = common::parse_beside(&directory, &text, None);
     let binary = |bytes: &[u8]| {
         let path = directory.path().join("trunnion-generator");
         std::fs::write(&path, bytes).unwrap();
-        let mut stack = stack.clone();
-        stack.generator.binaries.values_mut().for_each(|binary| binary.clone_from(&path));
         let binaries = Binaries::of(&stack);
         binaries.read();
         binaries
