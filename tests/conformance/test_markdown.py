@@ -7,6 +7,7 @@ import subprocess
 
 import cmarkgfm
 import pytest
+from cmarkgfm.cmark import Options
 
 from stage import TRUNNION, Setup, stack_file
 
@@ -91,7 +92,8 @@ def rendered(path):
     ended = subprocess.run([TRUNNION, "show", path, "--markdown"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout) < 65_536
-    return ended.stdout, Page(cmarkgfm.github_flavored_markdown_to_html(ended.stdout))
+    # As on GitHub, which removes what is dangerous only afterwards.
+    return ended.stdout, Page(cmarkgfm.github_flavored_markdown_to_html(ended.stdout, options=Options.CMARK_OPT_UNSAFE))
 
 
 def test_a_plan_is_a_page_with_tables(plans):

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::types::{Instance as Ec2Instance, InstanceLifecycleType};
+use aws_sdk_servicequotas::config::{Builder, retry::RetryConfig};
 use trunnion_catalog::VcpuQuota;
 use trunnion_engine::{Action, Address, Graph, Map, Note, Observed, Plan, Resource, Value};
 use trunnion_kinds::{EcsService, EcsTaskDefinition, Instance, LaunchTemplate, Market};
@@ -57,6 +58,9 @@ pub(crate) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// How often a quota is asked for before it counts as not known.
+const ATTEMPTS: u32 = 2;
+
 /// A quota of Service Quotas (Amazon EC2, Amazon VPC and AWS Fargate service quotas, read November 2026).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Quota {
@@ -82,11 +86,15 @@ impl Quota {
     /// The account's quota; AWS's default if the account has none of its own.
     async fn most(&self, aws: &Aws) -> Result<f64, Failure> {
         let quotas = &aws.clients.quotas;
+        // Nobody waits long for a note.
+        let few = || Builder::new().retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
         let own = quotas.get_service_quota().service_code(self.service).quota_code(self.code);
+        let own = own.customize().config_override(few());
         let found = match own.send().await.of_call("servicequotas:GetServiceQuota") {
             Ok(answer) => answer.quota,
             Err(failure) if failure.class == Class::NotFound => {
                 let default = quotas.get_aws_default_service_quota().service_code(self.service).quota_code(self.code);
+                let default = default.customize().config_override(few());
                 default.send().await.of_call("servicequotas:GetAWSDefaultServiceQuota")?.quota
             }
             Err(failure) => return Err(failure),

@@ -23,6 +23,9 @@ use crate::{
     findings::Finding,
 };
 
+/// How many Elastic IPs a new account may have in a region.
+#[expect(clippy::cast_possible_truncation, reason = "it is a small number")]
+const ELASTIC_IPS: u32 = trunnion_catalog::limits::ELASTIC_IPS as u32;
 /// Gigabytes of logs that a control plane writes in a month. An assumption: it was not measured.
 const LOGS_GB_A_MONTH: u32 = 1;
 /// Days of a month, for logs that are kept for other times.
@@ -130,8 +133,14 @@ pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Findin
             let hourly = trunnion_catalog::prices::rounded(growth.hourly.abs(), 2);
             format!("it costs {hourly} {} an hour {sign}", prices.currency)
         };
+        let elastic_ips = growth.pool.count.saturating_mul(growth.pool.host.public_addresses);
+        let quota = if growth.pool.host.interfaces > 1 && elastic_ips > ELASTIC_IPS {
+            format!("; its {elastic_ips} Elastic IPs are more than the {ELASTIC_IPS} that a new account may have")
+        } else {
+            String::new()
+        };
         format!(
-            "the cheapest change of one pool: `{}` in `pools.{}` holds {} and {cost}",
+            "the cheapest change of one pool: `{}` in `pools.{}` holds {} and {cost}{quota}",
             growth.keys.join(", "),
             growth.pool.name,
             grouped(growth.virtual_users)

@@ -26,7 +26,7 @@ use super::{
 
 pub(crate) fn size(arguments: &Size, output: Output) -> Result<ExitCode, Failure> {
     let Inputs { workload, prices, mode, ports } = inputs(arguments)?;
-    zones_fit(arguments)?;
+    zones_fit(arguments, &prices.region)?;
     let virtual_users = arguments.virtual_users.or(workload.virtual_users).ok_or_else(|| {
         let help = "say how many it must hold: `--virtual-users 2000000`";
         Failure::with_help("size::virtual_users", "there is no number of virtual users", help)
@@ -38,7 +38,8 @@ pub(crate) fn size(arguments: &Size, output: Output) -> Result<ExitCode, Failure
         architecture: arguments.arch.map(Into::into),
         market: if arguments.spot { Market::Spot } else { Market::OnDemand },
         one_may_fail: arguments.one_may_fail,
-        tracking: if arguments.tracked { Tracking::Tracked } else { Tracking::Untracked },
+        // Where the kernel spreads nothing, only the first interface sends.
+        tracking: if arguments.tracked || mode == Mode::Off { Tracking::Tracked } else { Tracking::Untracked },
         route: match arguments.network {
             Network::InternetGateway => Route::InternetGateway,
             Network::NatGateway => Route::Nat,
@@ -70,10 +71,12 @@ struct Inputs {
 }
 
 /// Each zone is named once, and gets a host.
-fn zones_fit(arguments: &Size) -> Result<(), Failure> {
+fn zones_fit(arguments: &Size, region: &str) -> Result<(), Failure> {
     let distinct: BTreeSet<&String> = arguments.zone.iter().collect();
     let most = usize::try_from(arguments.most_hosts).unwrap_or(usize::MAX);
-    let (message, help) = if distinct.len() < arguments.zone.len() {
+    let (message, help) = if let Some(zone) = distinct.iter().find(|zone| !zone.starts_with(region)) {
+        (format!("`{zone}` is no zone of `{region}`"), "name zones of the region, or another `--region`")
+    } else if distinct.len() < arguments.zone.len() {
         ("a zone is named twice".to_owned(), "name each `--zone` once")
     } else if distinct.len() > most {
         let message = format!("{} zones need at least as many hosts, but `--most-hosts` is {most}", distinct.len());
@@ -219,16 +222,21 @@ fn text(choices: &[Choice], virtual_users: u64, workload: &Workload, prices: &Pr
     }
     if workload.targets.public > 0 && matches!(arguments.network, Network::Other) {
         text += "  Behind an internet gateway, public targets need public addresses: `--network internet-gateway`.\n";
+    } else if best.host.interfaces > 1 && matches!(arguments.network, Network::Other) {
+        text += "  Behind an internet gateway, as in a default VPC, such hosts need `public_ip: true` to reach Gatling's cloud.\n";
     }
     let _ = writeln!(text, "\n{}For the stack file{:#}\n{}", style::STRONG, style::STRONG, yaml(best, arguments));
     let hosts = u64::from(best.count - u32::from(arguments.one_may_fail)).max(1);
     let _ = writeln!(
         text,
         "For one test with all these users, a location needs `jvm_options: [-Xmx{}m]`.",
-        heap_for(virtual_users.div_ceil(hosts), workload).div_ceil(1 << 20)
+        heap_for(virtual_users.div_ceil(hosts), workload).div_ceil(1 << 20).max(LEAST_HEAP_MIB)
     );
     text
 }
+
+/// The smallest heap that is proposed: what Gatling takes for itself was not measured as a heap, and is at most 180 MiB of memory.
+const LEAST_HEAP_MIB: u64 = 256;
 
 /// What a choice gives up or wins against the cheapest one.
 fn trade(choice: &Choice, best: &Choice, virtual_users: u64) -> String {

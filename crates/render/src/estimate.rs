@@ -27,7 +27,9 @@ impl Estimated {
         let network =
             if estimate.without_network { "; without NAT gateways and addresses that subnets give" } else { "" };
         whole.push(["in all".to_owned(), totals(&estimate.cost, &currency) + network]);
-        if let Some(amount) = estimate.million_user_hours {
+        // Nothing of what has a price is no price.
+        let is_known = |amount: &Decimal| !amount.is_zero() || estimate.cost.unpriced.is_empty();
+        if let Some(amount) = estimate.million_user_hours.filter(is_known) {
             let unpriced = if estimate.cost.unpriced.is_empty() { "" } else { ", without what is unpriced" };
             let text = format!("{} {currency} for a million hours of a virtual user{unpriced}", rounded(amount, 2));
             whole.push(["per user".to_owned(), text]);

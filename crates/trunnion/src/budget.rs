@@ -55,7 +55,7 @@ impl OverBudget {
                 };
                 let amount = rounded(amount.unwrap_or_default(), 2);
                 format!(
-                    "most of it is `{}`: {} × {}, {amount} {} {unit}; lower that, or raise the budget",
+                    "the largest part is `{}`: {} × {}, {amount} {} {unit}; lower that, or raise the budget",
                     most.of, most.count, most.item, self.currency
                 )
             }
