@@ -193,6 +193,41 @@ fn more_users_than_the_pools_hold_are_refused_with_the_cheapest_change() {
 }
 
 #[test]
+fn what_is_proposed_keeps_protected_hosts() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "10000"]);
+    let with = |users: u32| {
+        let text = in_us_east_1("minimal.yaml").replace("zone: us-east-1a }", "zone: us-east-1a, protect: true }");
+        format!("{text}workload: {{ virtual_users: {users}, requests_per_second_per_user: 0 }}\n")
+    };
+    let stage = Stage::new(&with(300_000)).at(&sandbox);
+    let proposed = |stage: &Stage| {
+        let refused = stage.run(&["plan"]).stderr.replace(['\n', '│'], " ");
+        let refused = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+        refused.split_once("change of one pool: `").unwrap().1.split_once('`').unwrap().0.to_owned()
+    };
+    assert!(proposed(&stage).contains("addresses: "), "no host exists yet: {}", proposed(&stage));
+    stage.write("stack.yaml", with(60_000));
+    stage.converge(&[]);
+    stage.write("stack.yaml", with(300_000));
+    assert_eq!(proposed(&stage), "count: 5");
+}
+
+#[test]
+fn a_plan_without_changes_says_what_stands() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::new(&in_us_east_1("minimal.yaml")).at(&sandbox);
+    stage.converge(&[]);
+    let plan = stage.succeed(&["plan"]).stdout;
+    assert!(plan.contains(" match the stack. It costs 0.25 USD an hour and holds 17,572 virtual users."), "{plan}");
+    stage.write(
+        "stack.yaml",
+        fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap().replace("eu-west-3", "ap-southeast-7"),
+    );
+    let unpriced = stage.run(&["plan", "--summary"]);
+    assert!(!unpriced.stdout.contains("0.00"), "{}", unpriced.stdout);
+}
+
+#[test]
 fn a_budget_refuses_what_costs_more_and_never_the_way_out() {
     let sandbox = SandboxProcess::start(&[]);
     let base = in_us_east_1("minimal.yaml");
@@ -350,19 +385,46 @@ fn price_lines_can_be_pasted() {
 }
 
 #[test]
-fn more_public_addresses_can_be_the_cheapest_change() {
-    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
-    let stage = public_targets(400_000).at(&sandbox);
-    let refused = stage.run(&["plan"]).stderr;
-    let refused = refused.replace(['\n', '│'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(refused.contains("public_addresses: "), "{refused}");
+fn more_public_addresses_can_be_the_cheapest_change_and_hold_what_is_said() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "10000"]);
+    for users in [150_000, 200_000, 250_000, 300_000, 400_000] {
+        let stage = public_targets(users).at(&sandbox);
+        let refused = stage.run(&["plan"]).stderr;
+        let refused = refused.replace(['\n', '│'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        let (keys, held) =
+            refused.split_once("change of one pool: `").unwrap().1.split_once("` in `pools.heavy` holds ").unwrap();
+        assert!(keys.contains("public_addresses: "), "{refused}");
+        let held: u64 = held.split_whitespace().next().unwrap().replace(',', "").parse().unwrap();
+        // Taken at its word, the change is accepted and holds that many.
+        let mut pool: Vec<(&str, &str)> = vec![];
+        let inside = PUBLIC.trim().trim_start_matches("heavy: { ").trim_end_matches(" }");
+        for key in inside.split(", ").chain(keys.split(", ")) {
+            let (name, value) = key.split_once(": ").unwrap();
+            pool.retain(|(known, _)| *known != name);
+            pool.push((name, value));
+        }
+        let pool: Vec<String> = pool.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        stage.edit(PUBLIC, &format!("  heavy: {{ {} }}\n", pool.join(", ")));
+        let ask = |more: u64| {
+            let (now, asked) = (format!("virtual_users: {users}"), format!("virtual_users: {}", held + more));
+            stage.edit(&now, &asked);
+            let said = stage.run(&["plan"]).stderr;
+            stage.edit(&asked, &now);
+            said
+        };
+        // The quota of Elastic IPs is another matter.
+        assert!(!ask(0).contains("virtual_users"), "{keys}: {}", ask(0));
+        assert!(ask(1).contains("too_few_virtual_users"), "{keys}: {}", ask(1));
+    }
 }
 
 #[test]
 fn an_absurd_share_of_memory_is_no_heap() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::new(&in_us_east_1("minimal.yaml")).at(&sandbox);
-    for share in ["100000000000000000000", "101", "-5", "NaN", "79228162514264337593543950335"] {
+    for share in
+        ["100000000000000000000", "101", "-5", "NaN", "79228162514264337593543950335", "-79228162514264337593543950335"]
+    {
         let pool = format!("prl_small: {{ pool: small, jvm_options: [\"-XX:MaxRAMPercentage={share}\"] }}");
         stage.write("stack.yaml", in_us_east_1("minimal.yaml").replace("prl_small: { pool: small }", &pool));
         let estimate = estimate(&stage);

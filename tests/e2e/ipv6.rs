@@ -12,7 +12,7 @@ use trunnion_tests::{SandboxProcess, Stage, root};
 
 const REGION: &str = "eu-west-3";
 
-fn client(sandbox: &SandboxProcess) -> Client {
+pub(crate) fn client(sandbox: &SandboxProcess) -> Client {
     let config = aws_sdk_ec2::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(REGION))
@@ -24,7 +24,7 @@ fn client(sandbox: &SandboxProcess) -> Client {
 
 /// A VPC with IPv6 and two subnets: the first one has a range of IPv6 addresses, the second one has none. Gives the ids of
 /// the VPC, its main route table and the subnets.
-async fn dual_stack(ec2: &Client) -> (String, String, [String; 2]) {
+pub(crate) async fn dual_stack(ec2: &Client) -> (String, String, [String; 2]) {
     let vpc = ec2.create_vpc().cidr_block("10.9.0.0/16").amazon_provided_ipv6_cidr_block(true).send().await.unwrap();
     let vpc = vpc.vpc.unwrap();
     let range = vpc.ipv6_cidr_block_association_set()[0].ipv6_cidr_block.clone().unwrap();

@@ -19,6 +19,7 @@ mod left_alone;
 mod lifecycle;
 mod limits;
 mod locks;
+mod nat_gateways;
 mod pacing;
 mod packages;
 mod partitions;

@@ -7,8 +7,8 @@ use rust_decimal::Decimal;
 use trunnion_catalog::{instance_type, prices::Item};
 use trunnion_engine::{Address, Map, Observed, Plan, Reason, State, Value, from_map};
 use trunnion_estimate::{
-    Bill, Billed, Budget, Bytes, Comparison, Estimate, Host, LocationCapacity, Market, Per, PoolCapacity, Prices,
-    Targets, Traffic, Use, Workload, grouped,
+    Bill, Billed, Budget, Bytes, Comparison, Estimate, Host, LocationCapacity, Market, NatGateway, Per, PoolCapacity,
+    Prices, Targets, Traffic, Use, Workload, grouped,
 };
 use trunnion_host::{Mode, Ports, Route};
 use trunnion_kinds::{
@@ -89,6 +89,7 @@ pub fn host(stack: &Stack, pool: &Pool, observed: &Observed) -> Host {
         tracking: boot::tracking(pool),
         ports,
         route: boot::default_routes(pool, observed).ipv4,
+        nat_gateway: nat_gateway(pool, observed),
     }
 }
 
@@ -109,8 +110,15 @@ fn pools(stack: &Stack, observed: &Observed) -> Vec<trunnion_estimate::Pool> {
             trunnion_stack::Market::OnDemand => Market::OnDemand,
             trunnion_stack::Market::Spot => Market::Spot,
         },
+        keeps_hosts: pool.protect && has_hosts(name, observed),
     };
     stack.pools.iter().map(pool).collect()
+}
+
+/// Whether hosts of a pool exist.
+fn has_hosts(pool: &str, observed: &Observed) -> bool {
+    let is_its = |address: &Address| address.kind.as_str() == Instance::KIND && address.name == pool;
+    observed.remotes.keys().any(is_its)
 }
 
 /// The error if the pools of a stack hold fewer virtual users than its workload has, with the cheapest change of a pool.
@@ -123,7 +131,9 @@ pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Findin
     }
     let largest = pools.iter().max_by_key(|pool| pool.host.capacity(pool.count, &workload, None).virtual_users)?;
     let binds = largest.host.capacity(largest.count.max(1), &workload, None).binds;
-    let limit = binds.map(|limit| format!(", limited by {} in pool `{}`", limit.words(), largest.name));
+    let limit = binds
+        .filter(|_| largest.count > 0)
+        .map(|limit| format!(", limited by {} in pool `{}`", limit.words(), largest.name));
     let prices = prices(stack);
     let help = if let Some(growth) = trunnion_estimate::growth(&pools, needed, &workload, &prices) {
         let cost = if growth.hourly.is_zero() {
@@ -306,6 +316,7 @@ fn standing_pools(standing: &Standing, stack: &Stack, observed: &Observed) -> Ve
             },
             ports,
             route,
+            nat_gateway: of_stack.and_then(|pool| nat_gateway(pool, observed)),
         };
         let market = match data.market {
             trunnion_kinds::Market::OnDemand => Market::OnDemand,
@@ -330,6 +341,36 @@ fn standing_pools(standing: &Standing, stack: &Stack, observed: &Observed) -> Ve
 fn gives_public_address(pool: &Pool, observed: &Observed) -> bool {
     let subnet = observed.lookups.get(&address::subnet(&pool.placement));
     subnet.is_some_and(|subnet| subnet.get("gives_public_address") == Some(&Value::Bool(true)))
+}
+
+/// The NAT gateway that the hosts of a pool send through.
+fn nat_gateway(pool: &Pool, observed: &Observed) -> Option<NatGateway> {
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement))?;
+    let number = |key| subnet.get(key).and_then(Value::as_number).and_then(|number| u32::try_from(number).ok());
+    Some(NatGateway {
+        id: subnet.get("nat_gateway")?.as_text()?.to_owned(),
+        addresses: number("nat_gateway_addresses")?,
+        public_addresses: number("nat_gateway_public_addresses")?,
+    })
+}
+
+/// What the NAT gateways of these pools cost, each once.
+fn uses_of_nat_gateways<'a>(hosts: impl Iterator<Item = &'a Host>) -> Vec<Use> {
+    let gateways = hosts.filter(|host| host.route == Route::Nat).map(|host| {
+        let gateway = host.nat_gateway.as_ref();
+        (gateway.map(|gateway| &gateway.id), gateway.map_or(0, |gateway| gateway.public_addresses))
+    });
+    let gateways: BTreeMap<_, u32> = gateways.collect();
+    let use_of = |count, item| Use {
+        of: "NAT gateway".to_owned(),
+        count,
+        billed: Billed::Item(item),
+        quantity: Decimal::ONE,
+        per: Per::Hour,
+    };
+    let addresses = gateways.values().fold(0_u32, |sum, addresses| sum.saturating_add(*addresses));
+    let all = [(count(gateways.len()), Item::NatGatewayHour), (addresses, Item::PublicIpv4Hour)];
+    all.into_iter().filter(|(count, _)| *count > 0).map(|(count, item)| use_of(count, item)).collect()
 }
 
 /// What AWS charges for beside hosts and traffic.
@@ -377,15 +418,7 @@ fn moment(standing: &Standing, stack: &Stack, observed: &Observed, workload: &Wo
     let virtual_users = trunnion_estimate::held_by(pools.iter().map(|pool| (&pool.host, pool.running)), workload);
     let mut uses: Vec<Use> = pools.iter().flat_map(StandingPool::uses).collect();
     uses.extend(other_uses(standing));
-    if pools.iter().any(|pool| pool.hosts > 0 && pool.host.route == Route::Nat) {
-        uses.push(Use {
-            of: "NAT gateway".to_owned(),
-            count: 1,
-            billed: Billed::Item(Item::NatGatewayHour),
-            quantity: Decimal::ONE,
-            per: Per::Hour,
-        });
-    }
+    uses.extend(uses_of_nat_gateways(pools.iter().filter(|pool| pool.hosts > 0).map(|pool| &pool.host)));
     if let Some(wanted) = workload.virtual_users {
         let load = wanted.min(virtual_users);
         for pool in &pools {
@@ -480,8 +513,9 @@ fn heap(location: &Location, memory: u64) -> u64 {
             return size_of(size);
         }
         let percent = option.strip_prefix("-XX:MaxRAMPercentage=")?;
-        // The JVM takes 100 at most.
-        let percent = Decimal::from_str_exact(percent).ok().filter(|percent| *percent <= Decimal::ONE_HUNDRED)?;
+        // The JVM takes no other.
+        let is_share = |percent: &Decimal| (Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(percent);
+        let percent = Decimal::from_str_exact(percent).ok().filter(is_share)?;
         rust_decimal::prelude::ToPrimitive::to_u64(&(Decimal::from(visible) * percent / Decimal::ONE_HUNDRED))
     };
     location.jvm_options.iter().rev().find_map(|option| of(option)).unwrap_or(visible / 4)

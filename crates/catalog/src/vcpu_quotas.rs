@@ -2,8 +2,8 @@
 
 /// A quota of the vCPUs that run on demand, with that of spot requests, for the instance types that share it.
 ///
-/// The table is that of the EC2 User Guide ("On-Demand Instance quotas" and "Spot Instance quotas") and of Service Quotas'
-/// `ListServiceQuotas` for `ec2`, both read November 2026.
+/// The groups and the codes on demand are those of the EC2 User Guide ("On-Demand Instance quotas"), the codes of spot requests
+/// those of outputs of `ListServiceQuotas` in public repositories; read November 2026.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VcpuQuota {
     /// The letters before the first digit of the types' names.

@@ -376,8 +376,8 @@ pub(crate) struct Size {
     #[arg(long, value_name = "GIB", default_value_t = 30, value_parser = clap::value_parser!(u32).range(8..=65_536))]
     pub(crate) volume_gib: u32,
     /// How many pools to show
-    #[arg(long, value_name = "COUNT", default_value_t = 5)]
-    pub(crate) show: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) show: u16,
     /// Print the pools as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,6 +8,7 @@ use trunnion::{
     ExitCode, Stack, blueprint,
     catalog::{
         Architecture,
+        limits::ELASTIC_IPS,
         prices::{Item, item, priced_regions, rounded},
     },
     estimate::{
@@ -52,7 +53,7 @@ pub(crate) fn size(arguments: &Size, output: Output) -> Result<ExitCode, Failure
     };
     let choices = cheapest(virtual_users, &workload, &constraints, &prices)
         .map_err(|why| refused(why, virtual_users, &prices, arguments))?;
-    let shown = choices.get(..arguments.show.min(choices.len())).unwrap_or_default();
+    let shown = choices.get(..usize::from(arguments.show).min(choices.len())).unwrap_or_default();
     if arguments.json {
         let choices: Vec<Json> = shown.iter().map(|choice| as_json(choice, &prices)).collect();
         output.data(&format!("{:#}", Json::from(choices)))?;
@@ -213,10 +214,10 @@ fn text(choices: &[Choice], virtual_users: u64, workload: &Workload, prices: &Pr
         text += "  One host may fail: `holds` is without it.\n";
     }
     let public = u64::from(best.host.public_addresses) * u64::from(best.count);
-    if public > 5 {
+    if public > ELASTIC_IPS as u64 {
         let _ = writeln!(
             text,
-            "  The first one needs {} Elastic IPs; AWS allows 5 in a region by default.",
+            "  The first one needs {} Elastic IPs; AWS allows {ELASTIC_IPS} in a region by default.",
             grouped(public)
         );
     }

@@ -3,6 +3,8 @@
 //! Counts of connections come from the promise of the host itself ([`trunnion_host::Ceiling`]). Memory and CPU come from runs of
 //! the real Gatling.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,19 @@ pub struct Host {
     pub ports: u64,
     /// Where the default route of its subnet leads.
     pub route: Route,
+    /// The NAT gateway, if the route leads to one that is known.
+    pub nat_gateway: Option<NatGateway>,
+}
+
+/// A NAT gateway, which hosts of several pools may share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatGateway {
+    /// `nat-…`
+    pub id: String,
+    /// From how many addresses it sends.
+    pub addresses: u32,
+    /// How many of these are public.
+    pub public_addresses: u32,
 }
 
 /// The part of the model that a limit belongs to.
@@ -164,7 +179,7 @@ impl Host {
                 None => add(Limit::SourcePorts, of_targets(each).saturating_mul(hosts)),
             }
             if self.route == Route::Nat {
-                add(Limit::NatGateway, of_targets(NAT_CONNECTIONS));
+                add(Limit::NatGateway, of_targets(self.connections_of_nat()));
             }
         }
         let ceiling = Ceiling::new(self.instance_type.memory_mib << 20, self.tracking);
@@ -199,6 +214,12 @@ impl Host {
             }
         }
         bounds
+    }
+
+    /// How many connections to one destination the NAT gateway holds.
+    fn connections_of_nat(&self) -> u64 {
+        let addresses = self.nat_gateway.as_ref().map_or(1, |gateway| gateway.addresses.max(1));
+        NAT_CONNECTIONS.saturating_mul(addresses.into())
     }
 
     /// How many connections to one destination are surely possible from this many of its addresses.
@@ -295,7 +316,7 @@ impl Limit {
             Self::PublicSourcePorts => "the local ports of its public addresses",
             Self::ConnectionMemory => "the kernel's memory for connections",
             Self::ConnectionTracking => "EC2's connection tracking",
-            Self::NatGateway => "the NAT gateway, 55,000 connections to each target",
+            Self::NatGateway => "the NAT gateway, 55,000 connections of an address to each target",
             Self::Memory => "memory",
             Self::Heap => "the JVM's heap",
             Self::Descriptors => "file descriptors of one JVM",
@@ -329,17 +350,23 @@ pub fn heap_for(users: u64, workload: &Workload) -> u64 {
     clamped(u128::from(users).saturating_mul(gatling_bytes(workload)))
 }
 
-/// How many virtual users hosts of several pools hold together. Those behind a NAT gateway share it.
+/// How many virtual users hosts of several pools hold together. Those behind the same NAT gateway share it.
 pub fn held_by<'a>(pools: impl IntoIterator<Item = (&'a Host, u32)>, workload: &Workload) -> u64 {
-    let (mut of_nat, mut others) = (0_u64, 0_u64);
+    let mut others = 0_u64;
+    // Of each gateway: what its hosts hold, and what it holds.
+    let mut of_nat: BTreeMap<Option<&str>, (u64, u64)> = BTreeMap::new();
     for (host, hosts) in pools {
         let capacity = host.capacity(hosts, workload, None);
-        let shares = capacity.bounds.iter().any(|bound| bound.limit == Limit::NatGateway);
-        let sum = if shares { &mut of_nat } else { &mut others };
+        let sum = match capacity.bounds.iter().find(|bound| bound.limit == Limit::NatGateway) {
+            Some(bound) => {
+                let id = host.nat_gateway.as_ref().map(|gateway| gateway.id.as_str());
+                &mut of_nat.entry(id).or_insert((0, bound.virtual_users)).0
+            }
+            None => &mut others,
+        };
         *sum = sum.saturating_add(capacity.virtual_users);
     }
-    let connections = NAT_CONNECTIONS.saturating_mul(workload.targets.all());
-    others.saturating_add(of_nat.min(connections / u64::from(workload.connections_per_user.max(1))))
+    of_nat.into_values().fold(others, |sum, (hosts, gateway)| sum.saturating_add(hosts.min(gateway)))
 }
 
 /// Requests of a user a second, in millionths.

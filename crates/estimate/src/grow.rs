@@ -17,6 +17,8 @@ pub struct Pool {
     pub count: u32,
     /// How they are paid.
     pub market: Market,
+    /// Whether its hosts must stay: only more of them are possible.
+    pub keeps_hosts: bool,
 }
 
 /// A change of one pool.
@@ -45,8 +47,7 @@ fn of(pool: &Pool, workload: &Workload) -> u64 {
 }
 
 /// The cheapest change of one pool with which all hold this many users: more hosts, more addresses, also public ones, untracked
-/// connections, or a type
-/// that is larger in every way. Equal costs: the one with fewer changed keys, then with fewer addresses. `None` if no change of
+/// connections, or a type that is larger in every way. Equal costs: the one with fewer changed keys, then with fewer addresses. `None` if no change of
 /// one pool is enough, or none has a price.
 pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices) -> Option<Growth> {
     let mut best: Option<(Growth, u32)> = None;
@@ -59,9 +60,12 @@ pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices)
         let before = cost(pool, prices);
         let kinds = instance_types().filter(|kind| {
             kind.name == pool.host.instance_type.name
-                || is_larger(kind, pool.host.instance_type) && prices.instance(kind.name, pool.market).is_some()
+                || !pool.keeps_hosts
+                    && is_larger(kind, pool.host.instance_type)
+                    && prices.instance(kind.name, pool.market).is_some()
         });
-        for host in kinds.flat_map(|kind| variants(&pool.host, kind)) {
+        let hosts = kinds.flat_map(|kind| variants(&pool.host, kind));
+        for host in hosts.filter(|host| !pool.keeps_hosts || *host == pool.host) {
             let Some(after) = with(pool, host, missing, workload) else { continue };
             let virtual_users = all_with(&after);
             let hourly = match (cost(&after, prices), before) {
@@ -134,15 +138,22 @@ fn with(pool: &Pool, host: Host, missing: u64, workload: &Workload) -> Option<Po
 /// before.
 fn narrowed(before: &Pool, mut after: Pool, missing: u64, workload: &Workload) -> Pool {
     let is_enough = |pool: &Pool| of(pool, workload) >= missing;
+    // A public address is on a private one.
+    let narrower = |of: &Host, interfaces: u32, addresses: u32| Host {
+        interfaces,
+        addresses,
+        public_addresses: of.public_addresses.min(interfaces.saturating_mul(addresses)),
+        ..of.clone()
+    };
     for interfaces in before.host.interfaces..after.host.interfaces {
-        let narrow = Pool { host: Host { interfaces, ..after.host.clone() }, ..after.clone() };
+        let narrow = Pool { host: narrower(&after.host, interfaces, after.host.addresses), ..after.clone() };
         if (interfaces > 1 || after.host.tracking == Tracking::Tracked) && is_enough(&narrow) {
             after = narrow;
             break;
         }
     }
     for addresses in before.host.addresses..after.host.addresses {
-        let narrow = Pool { host: Host { addresses, ..after.host.clone() }, ..after.clone() };
+        let narrow = Pool { host: narrower(&after.host, after.host.interfaces, addresses), ..after.clone() };
         if is_enough(&narrow) {
             after = narrow;
             break;

@@ -29,7 +29,7 @@ pub use crate::{
     budget::{Budget, Period, Verdict},
     capacity::{
         BANDWIDTH_PERCENT, Bound, CPU_MICROS_PER_REQUEST, CPU_PERCENT, Capacity, GATLING_BYTES, GATLING_DESCRIPTORS,
-        Host, KERNEL_BYTES_PER_CONNECTION, Limit, NAT_CONNECTIONS, SYSTEM_BYTES, heap_for, held_by,
+        Host, KERNEL_BYTES_PER_CONNECTION, Limit, NAT_CONNECTIONS, NatGateway, SYSTEM_BYTES, heap_for, held_by,
         requests_per_second, users_in, users_in_heap,
     },
     cost::{Bill, Billed, Line, Per, Total, Traffic, Unpriced, Use, price_lines},

@@ -65,6 +65,7 @@ pub fn managed(workload: &Workload) -> Capacity {
         tracking: Tracking::Untracked,
         ports: Ports::WIDEST.count(),
         route: Route::Other,
+        nat_gateway: None,
     };
     host.capacity(1, workload, None)
 }

@@ -247,6 +247,7 @@ fn host(
         tracking: constraints.tracking,
         ports: constraints.ports,
         route: constraints.route,
+        nat_gateway: None,
     }
 }
 

@@ -5,8 +5,8 @@ use rust_decimal::Decimal;
 use trunnion_catalog::{instance_type, prices::Item};
 
 use crate::{
-    Bill, Billed, Budget, Bytes, Comparison, Constraints, Host, Limit, Market, Mode, NoChoice, Per, Period, Pool,
-    Prices, Route, Targets, Total, Tracking, Traffic, Use, Verdict, Workload, growth, held, managed, size,
+    Bill, Billed, Budget, Bytes, Comparison, Constraints, Host, Limit, Market, Mode, NatGateway, NoChoice, Per, Period,
+    Pool, Prices, Route, Targets, Total, Tracking, Traffic, Use, Verdict, Workload, growth, held, managed, size,
 };
 
 fn decimal(text: &str) -> Decimal {
@@ -24,6 +24,7 @@ fn large() -> Host {
         tracking: Tracking::Untracked,
         ports: 64_511,
         route: Route::Other,
+        nat_gateway: None,
     }
 }
 
@@ -215,7 +216,7 @@ fn a_budget_names_what_exceeds_it_or_that_it_cannot_tell() {
 
 #[test]
 fn the_cheapest_change_may_cost_nothing() {
-    let pool = |host, count| Pool { name: "heavy".into(), host, count, market: Market::OnDemand };
+    let pool = |host, count| Pool { name: "heavy".into(), host, count, market: Market::OnDemand, keeps_hosts: false };
     let prices = Prices::of_region("us-east-1");
     let narrow = pool(Host { interfaces: 2, addresses: 1, ..large() }, 1);
     assert_eq!(held(std::slice::from_ref(&narrow), &idle()), 64_505);
@@ -229,10 +230,30 @@ fn the_cheapest_change_may_cost_nothing() {
 }
 
 #[test]
+fn hosts_that_must_stay_are_joined_by_others() {
+    let pool = |keeps_hosts| {
+        let host = Host { interfaces: 2, addresses: 1, ..large() };
+        Pool { name: "heavy".into(), host, count: 2, market: Market::OnDemand, keeps_hosts }
+    };
+    let prices = Prices::of_region("us-east-1");
+    let more = growth(&[pool(true)], 500_000, &idle(), &prices).unwrap();
+    assert_eq!(more.keys, ["count: 8"], "{more:?}");
+    let others = growth(&[pool(false)], 500_000, &idle(), &prices).unwrap();
+    assert!(others.hourly < more.hourly, "{others:?}");
+}
+
+#[test]
 fn hosts_behind_one_nat_gateway_share_it() {
     let public = Workload { targets: Targets { private: 0, public: 2 }, ..idle() };
     let host = Host { route: Route::Nat, ..large() };
     assert_eq!(crate::held_by([(&host, 1), (&host, 3)], &public), 110_000);
+    let of_gateway = |id: &str, addresses| {
+        let nat_gateway = Some(NatGateway { id: id.to_owned(), addresses, public_addresses: addresses });
+        Host { nat_gateway, ..host.clone() }
+    };
+    let (one, other) = (of_gateway("nat-1", 1), of_gateway("nat-2", 3));
+    assert_eq!(crate::held_by([(&one, 1), (&one, 3)], &public), 110_000);
+    assert_eq!(crate::held_by([(&one, 1), (&other, 1), (&one, 1)], &public), 440_000);
     assert_eq!(crate::held_by([(&host, 1), (&large(), 1)], &idle()), held_alone(&host) + held_alone(&large()));
 }
 
@@ -267,6 +288,7 @@ fn a_change_keeps_hosts_reachable_and_takes_no_more_than_it_needs() {
         host: Host { tracking: Tracking::Tracked, ..host },
         count: 1,
         market: Market::OnDemand,
+        keeps_hosts: false,
     };
     let prices = Prices::of_region("us-east-1");
     let two = growth(std::slice::from_ref(&pool), 80_000, &idle(), &prices).unwrap();

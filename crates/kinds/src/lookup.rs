@@ -32,7 +32,8 @@ impl Vpc {
 /// A subnet. Finds `id` (`subnet-…`), `zone`, `cidr`, `ipv6_cidr` if it has one, `free_addresses` (the number of unused IPv4 addresses),
 /// `gives_public_address` (whether a host with one interface gets a public address) and where its traffic to the internet
 /// goes: `default_route` for `0.0.0.0/0` and `default_route_ipv6` for `::/0` (`internet_gateway`, `egress_only_gateway`,
-/// `nat`, `transit_gateway`, `other` or `none`).
+/// `nat`, `transit_gateway`, `other` or `none`). Where `default_route` is `nat`: `nat_gateway` (`nat-…`), `nat_gateway_addresses` (from how
+/// many addresses it sends) and `nat_gateway_public_addresses` (how many of these are public).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
     /// `id` of the VPC that the subnet must belong to.

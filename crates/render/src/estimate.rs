@@ -20,6 +20,12 @@ pub struct Estimated {
 }
 
 impl Estimated {
+    /// What stands, in a sentence after another one: ` It costs 4.12 USD an hour and holds 640,000 virtual users.`
+    pub(crate) fn stands(estimate: &Estimate) -> String {
+        let cost = known(&estimate.cost, &safe(&estimate.currency));
+        format!(" It costs {cost} and holds {}.", users(estimate.virtual_users))
+    }
+
     /// The content of an estimate.
     pub fn of(estimate: &Estimate) -> Self {
         let currency = safe(&estimate.currency);
@@ -127,8 +133,21 @@ fn rest(estimate: &Estimate, currency: &str) -> Vec<[String; 2]> {
     groups.into_iter().map(row).collect()
 }
 
+/// The part that has a price, and whether there is another one.
+fn known(total: &Total, currency: &str) -> String {
+    let hourly = rounded(total.hourly, 2);
+    match total.unpriced.is_empty() {
+        true => format!("{hourly} {currency} an hour"),
+        false if total.hourly.is_zero() => "what has no known price".to_owned(),
+        false => format!("{hourly} {currency} an hour and unpriced parts"),
+    }
+}
+
 fn totals(total: &Total, currency: &str) -> String {
     let names: Vec<String> = total.unpriced.keys().map(|name| safe(name)).collect();
+    if total.hourly.is_zero() && !names.is_empty() {
+        return format!("unpriced: {}", names.join(", "));
+    }
     let unpriced = if names.is_empty() { String::new() } else { format!("; unpriced: {}", names.join(", ")) };
     format!("{} {currency} an hour, {} a month{unpriced}", rounded(total.hourly, 2), rounded(total.monthly, 2))
 }

@@ -17,63 +17,89 @@ pub const LONGEST: usize = 65_536;
 /// What is kept free of it for what a caller adds.
 const SPARE: usize = 1_024;
 
-/// These plans in one text that is shorter than [`LONGEST`]. Details are left out as a whole if they do not fit, the shortest ones
-/// last; what is deleted or replaced is never left out.
+/// These plans in one text that is shorter than [`LONGEST`], as long as what is deleted or replaced and the notes fit: they are never
+/// left out. Where the rest does not fit, the longest details are left out as a whole, and then the longest tables of what is
+/// created and changed become a line with their numbers.
 pub fn markdown(documents: &[Document]) -> String {
     let plans: Vec<Plan> = documents.iter().map(Plan::of).collect();
-    let mut lengths: Vec<(usize, usize)> =
-        plans.iter().enumerate().map(|(at, plan)| (plan.details.chars().count(), at)).collect();
-    lengths.sort_unstable();
-    let mut left = LONGEST - SPARE;
-    left = left.saturating_sub(plans.iter().map(|plan| plan.text.chars().count() + LEFT_OUT.len()).sum());
-    let mut shows = vec![false; plans.len()];
-    for (length, at) in lengths {
-        if length <= left {
-            left -= length;
-            if let Some(shown) = shows.get_mut(at) {
-                *shown = true;
-            }
-        }
-    }
-    let parts = plans.iter().zip(shows).map(|(plan, shown)| {
-        let details = if shown { plan.details.as_str() } else { LEFT_OUT };
-        format!("{}{details}", plan.text)
+    let length = |text: &str| text.chars().count();
+    let always = |plan: &Plan| length(&plan.top) + length(&plan.cost) + length(&plan.numbers) + length(LEFT_OUT) + 1;
+    let mut left = (LONGEST - SPARE).saturating_sub(plans.iter().map(always).sum());
+    let shows_table = fitting(plans.iter().map(|plan| length(&plan.table)), &mut left);
+    let shows_details = fitting(plans.iter().map(|plan| length(&plan.details)), &mut left);
+    let parts = plans.iter().zip(shows_table).zip(shows_details).map(|((plan, shows_table), shows_details)| {
+        let table = if shows_table { &plan.table } else { &plan.numbers };
+        let details = if shows_details { plan.details.as_str() } else { LEFT_OUT };
+        format!("{}{table}{}{details}", plan.top, plan.cost)
     });
     parts.collect::<Vec<_>>().join("\n")
 }
 
+/// Which texts of these lengths fit into what is left, the shortest first.
+fn fitting(lengths: impl Iterator<Item = usize>, left: &mut usize) -> Vec<bool> {
+    let lengths: Vec<usize> = lengths.collect();
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|at| lengths.get(*at));
+    let mut fits = vec![false; lengths.len()];
+    for at in order {
+        if let (Some(length), Some(fits)) = (lengths.get(at), fits.get_mut(at))
+            && length <= left
+        {
+            *left -= length;
+            *fits = true;
+        }
+    }
+    fits
+}
+
 const LEFT_OUT: &str = "\nThe details are left out, because a comment has a limit: `trunnion plan` shows them.\n";
 
-/// One plan: what is always shown, and the details.
+/// The parts of one plan.
 struct Plan {
-    text: String,
+    /// The totals, the notes, and what is deleted and replaced.
+    top: String,
+    /// What is created and changed.
+    table: String,
+    /// The same in one line.
+    numbers: String,
+    cost: String,
     details: String,
 }
 
 impl Plan {
     fn of(document: &Document) -> Self {
         let tree = Tree::of(document);
-        let mut text = format!("## {}\n\n{}\n\n", code(&tree.head.stack), summary(&tree.summary));
+        let mut top = format!("## {}\n\n{}\n\n", code(&tree.head.stack), summary(&tree.summary));
         let about = tree.head.about.iter().chain(&tree.head.applied);
-        let _ = writeln!(text, "{}\n", about.map(|part| prose(part)).collect::<Vec<_>>().join(" · "));
+        let _ = writeln!(top, "{}\n", about.map(|part| prose(part)).collect::<Vec<_>>().join(" · "));
         for remark in tree.warnings.iter().chain(&tree.notes) {
-            text += &self::remark(remark);
+            top += &self::remark(remark);
         }
         let entries = || tree.sections.iter().flat_map(|section| &section.entries);
-        text += &table(
+        top += &table(
             "Deleted and replaced",
             &["", "resource", "because of"],
             entries().filter(|entry| is_lost(entry)).map(lost),
         );
-        text += &table(
-            "Created and changed",
-            &["", "resource", "changes"],
-            entries().filter(|entry| !is_lost(entry)).map(kept),
-        );
-        text += &tree.estimate.as_ref().map(cost).unwrap_or_default();
-        Self { text, details: details(entries()) }
+        let others = || entries().filter(|entry| !is_lost(entry));
+        let resources: usize = others().map(|entry| entry.count).sum();
+        Self {
+            top,
+            table: table(KEPT, &["", "resource", "changes"], others().map(kept)),
+            numbers: if resources == 0 {
+                String::new()
+            } else {
+                format!(
+                    "\n### {KEPT}\n\n{resources} resources, too many for a comment: `trunnion plan --summary` lists them.\n"
+                )
+            },
+            cost: tree.estimate.as_ref().map(cost).unwrap_or_default(),
+            details: details(entries()),
+        }
     }
 }
+
+const KEPT: &str = "Created and changed";
 
 /// Whether a resource is deleted, at least for some time.
 fn is_lost(entry: &Entry) -> bool {

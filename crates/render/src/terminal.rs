@@ -42,7 +42,7 @@ pub fn terminal(document: &Document) -> String {
     page.styled()
 }
 
-/// The place and the summary of a plan, and one line for each change or group of equal changes.
+/// The place and the summary of a plan, one line for each change or group of equal changes, and the notes without their details.
 pub fn brief(document: &Document) -> String {
     let tree = Tree::of(document);
     let mut page = Page::default();
@@ -50,14 +50,13 @@ pub fn brief(document: &Document) -> String {
     for entry in tree.sections.iter().flat_map(|section| &section.entries) {
         page.change(entry);
     }
-    let notes = match tree.notes.len() {
-        0 => return page.styled(),
-        1 => "1 note".to_owned(),
-        count => format!("{count} notes"),
-    };
-    page.end();
-    page.put(Role::Warning, "!");
-    page.put(Role::Plain, format!(" {notes}: the plan without `--summary` has the text\n"));
+    if !tree.notes.is_empty() {
+        page.end();
+    }
+    for note in &tree.notes {
+        page.put(Role::Warning, "!");
+        page.put(Role::Plain, format!(" {}\n", note.message));
+    }
     page.styled()
 }
 

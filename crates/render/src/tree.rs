@@ -26,7 +26,7 @@ pub struct Tree {
     pub sections: Vec<Section>,
     /// The notes, after the changes.
     pub notes: Vec<Remark>,
-    /// What it costs and holds; nothing where it is not known, or nothing changes.
+    /// What it costs and holds; nothing where it is not known, or nothing changes: the summary says it then.
     pub estimate: Option<Estimated>,
     /// What would happen, in one line.
     pub summary: Summary,
@@ -334,10 +334,11 @@ impl Summary {
             1 => ("the one resource".to_owned(), "matches"),
             count => (format!("all {count} resources"), "match"),
         };
+        let stands = document.remarks.estimate.as_ref().map(Estimated::stands).unwrap_or_default();
         match () {
             () if compared.partial => {
                 let others = others(&compared.summary);
-                let about = format!("{unchanged} covered {matches} the stack.{others}");
+                let about = format!("{unchanged} covered {matches} the stack.{others}{stands}");
                 let is_rest = compared.origin.targets.is_empty() && !compared.origin.exclude.is_empty();
                 let claim = if is_rest { "No changes to the rest" } else { "No changes to the targets" };
                 Self::Nothing { claim, about }
@@ -346,7 +347,7 @@ impl Summary {
                 let about = format!("nothing of `{}` is left.", safe(&compared.stack));
                 Self::Nothing { claim: "No changes", about }
             }
-            () => Self::Nothing { claim: "No changes", about: format!("{unchanged} {matches} the stack.") },
+            () => Self::Nothing { claim: "No changes", about: format!("{unchanged} {matches} the stack.{stands}") },
         }
     }
 }

@@ -94,3 +94,16 @@ fn what_does_not_fit_is_left_out_as_a_whole_and_never_what_is_lost() {
     assert_eq!(text.matches("The details are left out").count(), 1);
     assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
 }
+
+#[test]
+fn five_thousand_resources_become_a_number_and_none_of_the_lost_ones_is_missing() {
+    let created = |name: usize| json!({"address": format!("log_group.g{name}"), "action": "create", "reason": "new"});
+    let mut changes: Vec<Value> = (0..5_000).map(created).collect();
+    changes.extend((0..500).map(|name| deleted(&format!("old{name}"))));
+    let text = markdown(&[document("large", &changes, &[])]);
+    assert!(text.chars().count() < LONGEST, "{}", text.chars().count());
+    assert!(text.contains("5000 resources, too many for a comment"), "{text}");
+    for name in 0..500 {
+        assert!(text.contains(&format!("`iam_role.old{name}`")), "{name}");
+    }
+}

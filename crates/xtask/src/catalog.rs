@@ -71,7 +71,7 @@ impl Table {
 /// The only region of the commercial partition's price list that every account can ask.
 const PRICE_LIST: &str = "us-east-1";
 
-/// How many questions are open at once: the price list answers ten a second.
+/// How many questions are open at once.
 const AT_ONCE: usize = 8;
 
 /// Asks AWS, and writes the tables that differ.

@@ -94,6 +94,7 @@ impl Setting {
             tracking: self.tracking,
             ports: self.ports().count(),
             route: Route::Other,
+            nat_gateway: None,
         };
         let workload = Workload {
             requests_per_second_per_user: Decimal::ZERO,

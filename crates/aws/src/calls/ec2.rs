@@ -18,6 +18,7 @@ calls! {
     read "ec2:DescribeInstanceTypes" EC2_READ { "ec2:DescribeInstanceTypes" READ LOOKUP }
     read "ec2:DescribeLaunchTemplates" EC2_READ { "ec2:DescribeLaunchTemplates" READ ALL }
     read "ec2:DescribeLaunchTemplateVersions" EC2_READ { "ec2:DescribeLaunchTemplateVersions" READ ALL }
+    read "ec2:DescribeNatGateways" EC2_READ { "ec2:DescribeNatGateways" READ LOOKUP }
     read "ec2:DescribeNetworkInterfaces" EC2_LARGE_READ { "ec2:DescribeNetworkInterfaces" READ ALL_OR_DOCTOR }
     read "ec2:DescribeRouteTables" EC2_READ { "ec2:DescribeRouteTables" READ LOOKUP }
     read "ec2:DescribeSecurityGroups" EC2_LARGE_READ { "ec2:DescribeSecurityGroups" READ ALL }

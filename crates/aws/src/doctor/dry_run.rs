@@ -169,6 +169,7 @@ fn reads(aws: &Aws) -> Vec<Asked<'_>> {
         dry!("ec2:DescribeInstanceTypes", ec2.describe_instance_types().max_results(5)),
         dry!("ec2:DescribeLaunchTemplates", ec2.describe_launch_templates()),
         dry!("ec2:DescribeLaunchTemplateVersions", ec2.describe_launch_template_versions().versions("$Latest")),
+        dry!("ec2:DescribeNatGateways", ec2.describe_nat_gateways().max_results(5)),
         dry!("ec2:DescribeNetworkInterfaces", ec2.describe_network_interfaces().max_results(5)),
         dry!("ec2:DescribeRouteTables", ec2.describe_route_tables().max_results(5)),
         dry!("ec2:DescribeSecurityGroups", ec2.describe_security_groups().max_results(5)),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::{
-    Filter, Route, RouteState, RouteTable, Subnet as Ec2Subnet, SubnetCidrBlockStateCode,
-    SubnetIpv6CidrBlockAssociation,
+    Filter, NatGateway, NatGatewayAddress, NatGatewayAddressStatus, Route, RouteState, RouteTable, Subnet as Ec2Subnet,
+    SubnetCidrBlockStateCode, SubnetIpv6CidrBlockAssociation,
 };
 use trunnion_engine::{Address, Map, Value};
 use trunnion_kinds::lookup::Subnet;
@@ -42,7 +42,17 @@ impl Lookup for Subnets {
         let answer = |(address, query, vpc): (&Address, &Subnet, String)| {
             (address.clone(), subnet(&vpc, query, &subnets, &tables))
         };
-        Ok(asked.into_iter().map(answer).collect())
+        let mut answers: Answers = asked.into_iter().map(answer).collect();
+        let gateways = answers.iter().flat_map(|(_, subnet)| subnet).filter_map(|subnet| text(subnet, NAT_GATEWAY));
+        let gateways: BTreeSet<String> = gateways.map(str::to_owned).collect();
+        if !gateways.is_empty() {
+            let gateways = nat_gateways(aws, gateways).await?;
+            for subnet in answers.iter_mut().flat_map(|(_, subnet)| subnet) {
+                let gateway = gateways.iter().find(|one| one.nat_gateway_id.as_deref() == text(subnet, NAT_GATEWAY));
+                subnet.extend(gateway.map(addresses).into_iter().flatten());
+            }
+        }
+        Ok(answers)
     }
 }
 
@@ -62,6 +72,42 @@ async fn all_tables(aws: &Aws, vpcs: Filter) -> Result<Vec<RouteTable>, Failure>
         tables.extend(page.of_call("ec2:DescribeRouteTables")?.route_tables.into_iter().flatten());
     }
     Ok(tables)
+}
+
+async fn nat_gateways(aws: &Aws, ids: BTreeSet<String>) -> Result<Vec<NatGateway>, Failure> {
+    let ids = filter("nat-gateway-id", ids.into_iter().collect());
+    let mut pages = aws.clients.ec2.describe_nat_gateways().filter(ids).into_paginator().page_size(1000).send();
+    let mut gateways = Vec::new();
+    while let Some(page) = pages.next().await {
+        gateways.extend(page.of_call("ec2:DescribeNatGateways")?.nat_gateways.into_iter().flatten());
+    }
+    Ok(gateways)
+}
+
+const NAT_GATEWAY: &str = "nat_gateway";
+
+fn text<'a>(attributes: &'a Map, key: &str) -> Option<&'a str> {
+    attributes.get(key).and_then(Value::as_text)
+}
+
+/// How many addresses a NAT gateway sends from, and how many of them AWS charges for.
+fn addresses(gateway: &NatGateway) -> Map {
+    let is_used = |address: &&NatGatewayAddress| {
+        !matches!(
+            address.status,
+            Some(
+                NatGatewayAddressStatus::Disassociating
+                    | NatGatewayAddressStatus::Failed
+                    | NatGatewayAddressStatus::Unassigning
+            )
+        )
+    };
+    let used = || gateway.nat_gateway_addresses().iter().filter(is_used);
+    let number = |count: usize| Value::Number(i64::try_from(count).unwrap_or(i64::MAX));
+    attributes([
+        ("nat_gateway_addresses", number(used().count())),
+        ("nat_gateway_public_addresses", number(used().filter(|address| address.public_ip.is_some()).count())),
+    ])
 }
 
 fn subnet(vpc: &str, query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable]) -> Result<Map, Failure> {
@@ -91,6 +137,8 @@ fn subnet(vpc: &str, query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable
                 ("default_route", default_route(vpc, found.subnet_id.as_deref(), tables, ipv4).into()),
                 ("default_route_ipv6", default_route(vpc, found.subnet_id.as_deref(), tables, ipv6).into()),
             ]);
+            let gateway = default(vpc, found.subnet_id.as_deref(), tables, ipv4).and_then(Route::nat_gateway_id);
+            attributes.extend(gateway.map(|gateway| (NAT_GATEWAY.to_owned(), gateway.into())));
             attributes.extend(ipv6_cidr(found).map(|cidr| ("ipv6_cidr".to_owned(), cidr.into())));
             Ok(attributes)
         }
@@ -125,6 +173,22 @@ fn ipv6(route: &Route) -> bool {
     route.destination_ipv6_cidr_block.as_deref() == Some("::/0")
 }
 
+/// The default route of a subnet.
+fn default<'a>(
+    vpc: &str,
+    subnet: Option<&str>,
+    tables: &'a [RouteTable],
+    is_default: fn(&Route) -> bool,
+) -> Option<&'a Route> {
+    let of_vpc = || tables.iter().filter(|table| table.vpc_id.as_deref() == Some(vpc));
+    let own = of_vpc().find(|table| {
+        table.associations().iter().any(|association| subnet.is_some() && association.subnet_id.as_deref() == subnet)
+    });
+    let main = || of_vpc().find(|table| table.associations().iter().any(|association| association.main == Some(true)));
+    let default = |route: &&Route| is_default(route) && route.state != Some(RouteState::Blackhole);
+    own.or_else(main)?.routes().iter().find(default)
+}
+
 /// The target of a subnet's default route.
 fn default_route(
     vpc: &str,
@@ -132,14 +196,7 @@ fn default_route(
     tables: &[RouteTable],
     is_default: fn(&Route) -> bool,
 ) -> &'static str {
-    let of_vpc = || tables.iter().filter(|table| table.vpc_id.as_deref() == Some(vpc));
-    let own = of_vpc().find(|table| {
-        table.associations().iter().any(|association| subnet.is_some() && association.subnet_id.as_deref() == subnet)
-    });
-    let main = || of_vpc().find(|table| table.associations().iter().any(|association| association.main == Some(true)));
-    let Some(table) = own.or_else(main) else { return "none" };
-    let default = |route: &&Route| is_default(route) && route.state != Some(RouteState::Blackhole);
-    match table.routes().iter().find(default) {
+    match default(vpc, subnet, tables, is_default) {
         None => "none",
         Some(route) if route.gateway_id.as_deref().is_some_and(|id| id.starts_with("igw-")) => "internet_gateway",
         Some(route) if route.egress_only_internet_gateway_id.is_some() => "egress_only_gateway",
@@ -158,6 +215,27 @@ mod tests {
     fn table(association: RouteTableAssociation, route: Option<Route>) -> RouteTable {
         let table = RouteTable::builder().vpc_id("vpc-1").associations(association);
         table.set_routes(route.map(|route| vec![route])).build()
+    }
+
+    #[test]
+    fn a_nat_gateway_has_the_addresses_that_it_sends_from() {
+        let address = |status, public: Option<&str>| {
+            NatGatewayAddress::builder().status(status).set_public_ip(public.map(str::to_owned)).build()
+        };
+        let gateway = |addresses| NatGateway::builder().set_nat_gateway_addresses(Some(addresses)).build();
+        let counts = |gateway: &NatGateway| {
+            let counts = addresses(gateway);
+            ["nat_gateway_addresses", "nat_gateway_public_addresses"].map(|key| counts.get(key).unwrap().as_number())
+        };
+        let public = gateway(vec![
+            address(NatGatewayAddressStatus::Succeeded, Some("192.0.2.1")),
+            address(NatGatewayAddressStatus::Associating, Some("192.0.2.2")),
+            address(NatGatewayAddressStatus::Disassociating, Some("192.0.2.3")),
+            address(NatGatewayAddressStatus::Failed, Some("192.0.2.4")),
+        ]);
+        assert_eq!(counts(&public), [Some(2), Some(2)]);
+        let private = gateway(vec![address(NatGatewayAddressStatus::Succeeded, None)]);
+        assert_eq!(counts(&private), [Some(1), Some(0)]);
     }
 
     #[test]

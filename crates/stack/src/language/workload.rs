@@ -38,7 +38,7 @@ section! {
         /// What scripts need beside that, for feeders, bodies and checks, in percent of it.
         memory_margin_percent: u32 = or(Integer(0..=10_000), "100").such_as(&["50"]),
         /// How many hours of a month the load runs. Traffic costs money in these hours.
-        hours_per_month: u32 = or(Integer(0..=744), "730").such_as(&["60"]),
+        hours_per_month: u32 = or(Integer(0..=730), "730").such_as(&["60"]),
         /// Which part of the traffic to private targets goes to another availability zone, in percent.
         other_zone_percent: u32 = or(Integer(0..=100), "100").such_as(&["0"]),
     }
