@@ -389,6 +389,17 @@ def make_network(ec2):
     everywhere(lambda: ec2.describe_vpcs(Filters=named)["Vpcs"])
 
 
+def route_through_nat(ec2):
+    """The default route of the network leads to a NAT gateway."""
+    (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": ["own"]}])["Vpcs"]
+    of_vpc = {"Name": "vpc-id", "Values": [vpc["VpcId"]]}
+    subnet = ec2.describe_subnets(Filters=[of_vpc])["Subnets"][0]["SubnetId"]
+    made = settled(ec2.create_nat_gateway, SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
+    (table,) = ec2.describe_route_tables(Filters=[of_vpc, {"Name": "association.main", "Values": ["true"]}])["RouteTables"]
+    route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0"}
+    settled(ec2.create_route, **route, NatGatewayId=made)
+
+
 def make_subnets_behind_nat(ec2, region: str) -> dict[str, str]:
     """In the default VPC, a subnet with a NAT gateway as its default route in each of two zones."""
     (vpc,) = ec2.describe_vpcs()["Vpcs"]

@@ -3,7 +3,7 @@
 import json
 
 from damages import DAMAGES
-from stage import ROOT, code_of, everywhere, instances, make_network, settled, stack_file, variables
+from stage import ROOT, code_of, everywhere, instances, make_network, route_through_nat, settled, stack_file, variables
 
 CALLS = json.loads((ROOT / "tests" / "conformance" / "authorization" / "calls.json").read_text())
 CHANGES = {row["operation"] for row in CALLS if row["changes"]}
@@ -102,6 +102,7 @@ def test_commands_work_with_their_policies_and_use_them(fresh, tmp_path):
     since = len(record.read_text().splitlines())
     machine.credentials = keys["doctor"]
     assert " 2 unknown" in machine.run("doctor").stdout
+    route_through_nat(setup.client("ec2"))
     run("plan", "plan")
     run("apply", "apply", "--yes")
     run("plan", "plan", "--detailed-exitcode")

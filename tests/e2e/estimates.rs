@@ -203,13 +203,42 @@ fn what_is_proposed_keeps_protected_hosts() {
     let proposed = |stage: &Stage| {
         let refused = stage.run(&["plan"]).stderr.replace(['\n', '│'], " ");
         let refused = refused.split_whitespace().collect::<Vec<_>>().join(" ");
-        refused.split_once("change of one pool: `").unwrap().1.split_once('`').unwrap().0.to_owned()
+        refused.split_once("not smaller: `").unwrap().1.split_once('`').unwrap().0.to_owned()
     };
     assert!(proposed(&stage).contains("addresses: "), "no host exists yet: {}", proposed(&stage));
     stage.write("stack.yaml", with(60_000));
     stage.converge(&[]);
     stage.write("stack.yaml", with(300_000));
     assert_eq!(proposed(&stage), "count: 5");
+}
+
+#[test]
+fn what_is_proposed_fits_into_the_subnet() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let with = |users: u32| {
+        let pool = "small: { instance_type: c6in.32xlarge, addresses: 50, protect: true,";
+        let text = in_us_east_1("minimal.yaml").replace("small: { instance_type: c7i.xlarge,", pool);
+        format!("{text}workload: {{ virtual_users: {users}, requests_per_second_per_user: 0.1 }}\n")
+    };
+    let stage = Stage::new(&with(1000)).at(&sandbox);
+    stage.converge(&[]);
+    // A subnet of the default VPC has 4,091 addresses, and each host takes 50.
+    for (users, proposed) in [(7_500_000, "count: 75"), (9_000_000, "no change of one pool is enough")] {
+        stage.write("stack.yaml", with(users));
+        let refused = stage.run(&["plan"]);
+        assert!(refused.said().contains(proposed), "{users}: {}", refused.said());
+    }
+}
+
+#[test]
+fn what_has_no_price_any_more_is_said_in_the_difference() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let with = |of: &str| in_us_east_1("minimal.yaml").replace("c7i.xlarge", of);
+    let stage = Stage::new(&with("p4d.24xlarge")).at(&sandbox);
+    stage.converge(&[]);
+    stage.write("stack.yaml", with("c7i.xlarge"));
+    let summary = stage.succeed(&["plan", "--summary"]).stdout;
+    assert!(summary.contains("+0.18 USD an hour and fewer unpriced parts"), "{summary}");
 }
 
 #[test]
@@ -392,7 +421,7 @@ fn more_public_addresses_can_be_the_cheapest_change_and_hold_what_is_said() {
         let refused = stage.run(&["plan"]).stderr;
         let refused = refused.replace(['\n', '│'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
         let (keys, held) =
-            refused.split_once("change of one pool: `").unwrap().1.split_once("` in `pools.heavy` holds ").unwrap();
+            refused.split_once("not smaller: `").unwrap().1.split_once("` in `pools.heavy` holds ").unwrap();
         assert!(keys.contains("public_addresses: "), "{refused}");
         let held: u64 = held.split_whitespace().next().unwrap().replace(',', "").parse().unwrap();
         // Taken at its word, the change is accepted and holds that many.

@@ -20,7 +20,7 @@ use trunnion_stack::{Location, Pool, Stack};
 use crate::{
     address,
     boot::{self, config_in},
-    findings::Finding,
+    findings::{self, Finding},
 };
 
 /// How many Elastic IPs a new account may have in a region.
@@ -110,9 +110,31 @@ fn pools(stack: &Stack, observed: &Observed) -> Vec<trunnion_estimate::Pool> {
             trunnion_stack::Market::OnDemand => Market::OnDemand,
             trunnion_stack::Market::Spot => Market::Spot,
         },
+        volume_gib: pool.volume_gib,
         keeps_hosts: pool.protect && has_hosts(name, observed),
+        room: room(stack, name, pool, observed),
     };
     stack.pools.iter().map(pool).collect()
+}
+
+/// How many addresses the hosts of a pool may have together: those that they have, and those that are free in their subnet
+/// without what the other pools still need of it.
+fn room(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Option<u64> {
+    let subnet = |pool: &Pool| observed.lookups.get(&address::subnet(&pool.placement));
+    let id = |pool: &Pool| subnet(pool)?.get("id")?.as_text();
+    let here = id(pool)?;
+    let free = subnet(pool)?.get("free_addresses")?.as_number()?;
+    let held = |name: &str, count: u32| -> i64 {
+        (0..count).map(|number| findings::held(&address::instance(name, number), observed)).sum()
+    };
+    let others = stack.pools.iter().filter(|(other, pool)| *other != name && id(pool) == Some(here));
+    let needed: i64 = others
+        .map(|(name, pool)| {
+            let wanted = i64::from(pool.count) * i64::from(pool.interfaces) * i64::from(pool.addresses);
+            (wanted - held(name, pool.count)).max(0)
+        })
+        .sum();
+    u64::try_from(free.saturating_sub(needed).saturating_add(held(name, pool.count)).max(0)).ok()
 }
 
 /// Whether hosts of a pool exist.
@@ -136,31 +158,42 @@ pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Findin
         .map(|limit| format!(", limited by {} in pool `{}`", limit.words(), largest.name));
     let prices = prices(stack);
     let help = if let Some(growth) = trunnion_estimate::growth(&pools, needed, &workload, &prices) {
-        let cost = if growth.hourly.is_zero() {
-            "it costs no more".to_owned()
-        } else {
-            let sign = if growth.hourly > Decimal::ZERO { "more" } else { "less" };
-            let hourly = trunnion_catalog::prices::rounded(growth.hourly.abs(), 2);
-            format!("it costs {hourly} {} an hour {sign}", prices.currency)
+        let unpriced = if growth.has_unpriced { " and unpriced parts" } else { "" };
+        let cost = match growth.hourly {
+            None => "it has no known price".to_owned(),
+            Some(hourly) if hourly.is_zero() && !growth.has_unpriced => "it costs no more".to_owned(),
+            Some(hourly) => {
+                let sign = if hourly.is_sign_negative() { "less" } else { "more" };
+                let hourly = trunnion_catalog::prices::rounded(hourly.abs(), 2);
+                format!("it costs {hourly} {} an hour{unpriced} {sign}", prices.currency)
+            }
         };
-        let elastic_ips = growth.pool.count.saturating_mul(growth.pool.host.public_addresses);
-        let quota = if growth.pool.host.interfaces > 1 && elastic_ips > ELASTIC_IPS {
-            format!("; its {elastic_ips} Elastic IPs are more than the {ELASTIC_IPS} that a new account may have")
+        // A subnet gives the address of a host with one interface.
+        let elastic_ips_of = |pool: &trunnion_estimate::Pool| match pool.host.interfaces {
+            1 => 0,
+            _ => pool.count.saturating_mul(pool.host.public_addresses),
+        };
+        let others = pools.iter().filter(|pool| pool.name != growth.pool.name);
+        let elastic_ips = others.chain([&growth.pool]).map(elastic_ips_of).fold(0, u32::saturating_add);
+        let quota = if elastic_ips_of(&growth.pool) > 0 && elastic_ips > ELASTIC_IPS {
+            format!(
+                "; the stack's {elastic_ips} Elastic IPs are more than the {ELASTIC_IPS} that a new account may have"
+            )
         } else {
             String::new()
         };
         format!(
-            "the cheapest change of one pool: `{}` in `pools.{}` holds {} and {cost}{quota}",
+            "the cheapest change of one pool, to hosts that are not smaller: `{}` in `pools.{}` holds {} and {cost}{quota}",
             growth.keys.join(", "),
             growth.pool.name,
             grouped(growth.virtual_users)
         )
     } else {
         let lifted = largest.host.capacity(largest.count.max(1), &workload, None).lifted_by;
+        let lifted = lifted.filter(|_| !largest.keeps_hosts && largest.count > 0);
         let lifted = lifted.map(|lifted| format!("; the limit of pool `{}` is raised by {lifted}", largest.name));
         format!(
-            "no change of one pool is known to be enough{}: add a pool, or lower `workload.virtual_users`{}",
-            if prices_missing(&pools, &prices) { ", because a type has no price in this region" } else { "" },
+            "no change of one pool is enough: add a pool, or lower `workload.virtual_users`{}",
             lifted.unwrap_or_default()
         )
     };
@@ -175,11 +208,6 @@ pub(crate) fn too_few_users(stack: &Stack, observed: &Observed) -> Option<Findin
         help: Some(help),
         path: "workload.virtual_users".to_owned(),
     })
-}
-
-/// Whether the hosts of a pool have no price, so that no change of their number is compared.
-fn prices_missing(pools: &[trunnion_estimate::Pool], prices: &Prices) -> bool {
-    pools.iter().any(|pool| prices.instance(pool.host.instance_type.name, pool.market).is_none())
 }
 
 /// The attributes of all resources at one moment, by address.

@@ -488,7 +488,7 @@ fn wanted(address: &Address, desired: &Graph) -> i64 {
 }
 
 /// How many addresses a host holds already.
-fn held(address: &Address, observed: &Observed) -> i64 {
+pub(crate) fn held(address: &Address, observed: &Observed) -> i64 {
     let existing = observed.remotes.get(address).and_then(|remotes| remotes.first());
     existing.and_then(|host| all_addresses(&host.attributes)).unwrap_or(0)
 }

@@ -35,6 +35,8 @@ pub enum Verdict {
         cost: Decimal,
         /// The limit.
         limit: Decimal,
+        /// Whether something has no price, so that it costs more.
+        has_unpriced: bool,
         /// The most expensive line.
         most: Option<Line>,
     },
@@ -54,7 +56,8 @@ impl Budget {
                     Period::Monthly => line.monthly,
                 };
                 let most = bill.lines.iter().max_by_key(amount).cloned();
-                return Verdict::Exceeded { period, cost, limit, most };
+                let has_unpriced = !bill.unpriced.is_empty();
+                return Verdict::Exceeded { period, cost, limit, has_unpriced, most };
             }
         }
         let is_set = self.hourly.is_some() || self.monthly.is_some();

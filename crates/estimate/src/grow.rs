@@ -17,8 +17,12 @@ pub struct Pool {
     pub count: u32,
     /// How they are paid.
     pub market: Market,
+    /// Size of a host's root volume.
+    pub volume_gib: u32,
     /// Whether its hosts must stay: only more of them are possible.
     pub keeps_hosts: bool,
+    /// How many private addresses its hosts may have together, if their subnet is known.
+    pub room: Option<u64>,
 }
 
 /// A change of one pool.
@@ -28,8 +32,11 @@ pub struct Growth {
     pub pool: Pool,
     /// The keys that change, with their new values, such as `count: 6`.
     pub keys: Vec<String>,
-    /// What it costs more for an hour: its instances and public addresses.
-    pub hourly: Decimal,
+    /// What it costs more for an hour: its instances, volumes and public addresses, as far as they have a price. Nothing where the
+    /// instances have none.
+    pub hourly: Option<Decimal>,
+    /// Whether it needs more of something without a price.
+    pub has_unpriced: bool,
     /// How many virtual users all pools hold then.
     pub virtual_users: u64,
 }
@@ -47,8 +54,8 @@ fn of(pool: &Pool, workload: &Workload) -> u64 {
 }
 
 /// The cheapest change of one pool with which all hold this many users: more hosts, more addresses, also public ones, untracked
-/// connections, or a type that is larger in every way. Equal costs: the one with fewer changed keys, then with fewer addresses. `None` if no change of
-/// one pool is enough, or none has a price.
+/// connections, or a type that is larger in every way. Equal costs: the one with fewer changed keys, then with fewer addresses. One
+/// without a price is the last choice. `None` if no change of one pool is enough.
 pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices) -> Option<Growth> {
     let mut best: Option<(Growth, u32)> = None;
     for (at, pool) in pools.iter().enumerate() {
@@ -57,7 +64,6 @@ pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices)
             crate::held_by(others.chain([one]).map(|pool| (&pool.host, pool.count)), workload)
         };
         let missing = needed.saturating_sub(held(pools, workload).saturating_sub(of(pool, workload)));
-        let before = cost(pool, prices);
         let kinds = instance_types().filter(|kind| {
             kind.name == pool.host.instance_type.name
                 || !pool.keeps_hosts
@@ -68,16 +74,16 @@ pub fn growth(pools: &[Pool], needed: u64, workload: &Workload, prices: &Prices)
         for host in hosts.filter(|host| !pool.keeps_hosts || *host == pool.host) {
             let Some(after) = with(pool, host, missing, workload) else { continue };
             let virtual_users = all_with(&after);
-            let hourly = match (cost(&after, prices), before) {
-                _ if virtual_users < needed => continue,
-                (Some(after), Some(before)) => after.saturating_sub(before),
-                // The price of the type does not matter where the hosts stay.
-                _ if after.count == pool.count && after.host.instance_type == pool.host.instance_type => Decimal::ZERO,
-                _ => continue,
-            };
             let addresses = after.host.interfaces.saturating_mul(after.host.addresses);
-            let growth = Growth { keys: changed(pool, &after), pool: after, hourly, virtual_users };
-            let rank = |(growth, addresses): &(Growth, u32)| (growth.hourly, growth.keys.len(), *addresses);
+            let all = u64::from(addresses).saturating_mul(after.count.into());
+            if virtual_users < needed || pool.room.is_some_and(|room| room < all) {
+                continue;
+            }
+            let (hourly, has_unpriced) = more(pool, &after, prices);
+            let growth = Growth { keys: changed(pool, &after), pool: after, hourly, has_unpriced, virtual_users };
+            let rank = |(growth, addresses): &(Growth, u32)| {
+                (growth.hourly.is_none(), growth.hourly, growth.keys.len(), *addresses)
+            };
             let found = (growth, addresses);
             if best.as_ref().is_none_or(|best| rank(&found) < rank(best)) {
                 best = Some(found);
@@ -159,26 +165,56 @@ fn narrowed(before: &Pool, mut after: Pool, missing: u64, workload: &Workload) -
             break;
         }
     }
-    // Many of them are possible, and more are never less.
-    let (mut least, mut most) = (before.host.public_addresses, after.host.public_addresses);
-    while least < most {
-        let public_addresses = least.midpoint(most);
-        if is_enough(&Pool { host: Host { public_addresses, ..after.host.clone() }, ..after.clone() }) {
-            most = public_addresses;
-        } else {
-            least = public_addresses + 1;
+    // More are not always better: EC2 tracks those of the primary interface, which they are spread over with the others. They are
+    // never worse as long as it has as many of them.
+    let with = |public_addresses| Pool { host: Host { public_addresses, ..after.host.clone() }, ..after.clone() };
+    let (least, most) = (before.host.public_addresses, after.host.public_addresses);
+    let interfaces = after.host.interfaces.max(1);
+    let groups = least.div_ceil(interfaces).max(1)..=most.div_ceil(interfaces);
+    let group = groups.map(|group| (group - 1) * interfaces + 1..=(group * interfaces).min(most));
+    let mut group = group.filter(|group| is_enough(&with(*group.end())));
+    let fewest = group.next().map_or(most, |group| {
+        let (mut least, mut most) = ((*group.start()).max(least), *group.end());
+        while least < most {
+            let middle = least.midpoint(most);
+            if is_enough(&with(middle)) {
+                most = middle;
+            } else {
+                least = middle + 1;
+            }
         }
-    }
-    after.host.public_addresses = most;
+        most
+    });
+    after.host.public_addresses = fewest;
     after
 }
 
-fn cost(pool: &Pool, prices: &Prices) -> Option<Decimal> {
-    let host = prices.instance(pool.host.instance_type.name, pool.market)?.amount;
-    // Without a price, only the hosts are compared.
-    let address = prices.item(Item::PublicIpv4Hour).map(|rate| rate.amount).unwrap_or_default();
-    let addresses = address.checked_mul(pool.host.public_addresses.into())?;
-    host.checked_add(addresses)?.checked_mul(pool.count.into())
+/// What a pool costs more for an hour than before, and whether it needs more of something without a price.
+fn more(before: &Pool, after: &Pool, prices: &Prices) -> (Option<Decimal>, bool) {
+    let number = |count: u32, of_each: u32| Decimal::from(u64::from(count) * u64::from(of_each));
+    let rest_of = |item, of: fn(&Pool) -> u32| {
+        let more = number(after.count, of(after)) - number(before.count, of(before));
+        let rate = prices.item(item).map(|rate| rate.amount);
+        (rate.unwrap_or_default().saturating_mul(more), rate.is_none() && more > Decimal::ZERO)
+    };
+    let (volumes, no_volumes) = rest_of(Item::Gp3GbMonth, |pool| pool.volume_gib);
+    let (addresses, no_addresses) = rest_of(Item::PublicIpv4Hour, |pool| pool.host.public_addresses);
+    let rest = addresses.saturating_add(volumes / Decimal::from(Workload::HOURS_OF_A_MONTH));
+    let has_unpriced = no_volumes || no_addresses;
+    let hosts = |pool: &Pool| {
+        let rate = prices.instance(pool.host.instance_type.name, pool.market)?;
+        Some(rate.amount.saturating_mul(pool.count.into()))
+    };
+    let hosts = match (hosts(after), hosts(before)) {
+        // The price of the type does not matter where the hosts stay.
+        _ if after.count == before.count && after.host.instance_type == before.host.instance_type => {
+            Some(Decimal::ZERO)
+        }
+        (Some(after), Some(before)) => Some(after.saturating_sub(before)),
+        (Some(after), None) if before.count == 0 => Some(after),
+        _ => None,
+    };
+    (hosts.map(|hosts| hosts.saturating_add(rest)), has_unpriced)
 }
 
 fn changed(before: &Pool, after: &Pool) -> Vec<String> {

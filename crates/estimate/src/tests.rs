@@ -216,24 +216,89 @@ fn a_budget_names_what_exceeds_it_or_that_it_cannot_tell() {
 
 #[test]
 fn the_cheapest_change_may_cost_nothing() {
-    let pool = |host, count| Pool { name: "heavy".into(), host, count, market: Market::OnDemand, keeps_hosts: false };
+    let pool = |host, count| Pool {
+        name: "heavy".into(),
+        host,
+        count,
+        market: Market::OnDemand,
+        volume_gib: 30,
+        keeps_hosts: false,
+        room: None,
+    };
     let prices = Prices::of_region("us-east-1");
     let narrow = pool(Host { interfaces: 2, addresses: 1, ..large() }, 1);
     assert_eq!(held(std::slice::from_ref(&narrow), &idle()), 64_505);
     let free = growth(&[narrow], 1_000_000, &idle(), &prices).unwrap();
-    assert_eq!((free.hourly, free.pool.count), (Decimal::ZERO, 1));
+    assert_eq!((free.hourly, free.pool.count), (Some(Decimal::ZERO), 1));
     assert!(free.keys.iter().any(|key| key.starts_with("addresses")), "{:?}", free.keys);
     let busy = Workload::default();
     let more = growth(&[pool(large(), 1)], 3_000_000, &busy, &prices).unwrap();
-    assert!(more.hourly <= decimal("7.2576") && more.virtual_users >= 3_000_000, "{more:?}");
+    assert!(more.hourly <= Some(decimal("7.2609")) && more.virtual_users >= 3_000_000, "{more:?}");
     assert_eq!(growth(&[pool(large(), 1)], u64::MAX, &busy, &prices), None);
+}
+
+#[test]
+fn a_change_costs_its_volumes_too_and_what_has_no_price_is_said() {
+    let pool = |count, volume_gib| {
+        let host = Host { addresses: 50, interfaces: 15, ..large() };
+        Pool { name: "heavy".into(), host, count, market: Market::OnDemand, volume_gib, keeps_hosts: true, room: None }
+    };
+    let busy = Workload::default();
+    let needed = held(&[pool(2, 0)], &busy);
+    let prices = Prices::of_region("us-east-1");
+    let host = prices.instance("c6in.32xlarge", Market::OnDemand).unwrap().amount;
+    for gib in [0, 30, 16_384] {
+        let one_more = growth(&[pool(1, gib)], needed, &busy, &prices).unwrap();
+        let volume = decimal("0.08") * Decimal::from(gib) / decimal("730");
+        assert_eq!((one_more.hourly, one_more.has_unpriced), (Some(host + volume), false));
+    }
+    // Where nothing has a price, a change is known all the same.
+    let nowhere = Prices { region: "nowhere".to_owned(), ..prices.clone() };
+    let one_more = growth(&[pool(1, 30)], needed, &busy, &nowhere).unwrap();
+    assert_eq!((one_more.keys.as_slice(), one_more.hourly), (["count: 2".to_owned()].as_slice(), None));
+    assert!(one_more.has_unpriced);
+    // What does not fit into the subnet is no change.
+    let fits = |room| growth(&[Pool { room: Some(room), ..pool(1, 30) }], needed, &busy, &prices).is_some();
+    assert!(fits(2 * 15 * 50) && !fits(2 * 15 * 50 - 1));
+}
+
+#[test]
+fn no_more_public_addresses_are_proposed_than_are_needed() {
+    let public = Workload { targets: Targets { private: 0, public: 20 }, ..idle() };
+    let prices = Prices::of_region("us-east-1");
+    for (interfaces, users) in (2..=8).flat_map(|interfaces| (3..40).map(move |step| (interfaces, step * 100_000))) {
+        let host = Host {
+            interfaces,
+            addresses: 10,
+            public_addresses: 1,
+            route: Route::InternetGateway,
+            instance_type: instance_type("c6in.8xlarge").unwrap(),
+            ..large()
+        };
+        let pool = Pool {
+            name: "heavy".into(),
+            host,
+            count: 1,
+            market: Market::OnDemand,
+            volume_gib: 30,
+            keeps_hosts: false,
+            room: None,
+        };
+        let Some(growth) = growth(std::slice::from_ref(&pool), users, &public, &prices) else { continue };
+        let after = &growth.pool;
+        for fewer in 1..after.host.public_addresses {
+            let fewer = Host { public_addresses: fewer, ..after.host.clone() };
+            let holds = fewer.capacity(after.count, &public, None).virtual_users;
+            assert!(holds < users, "{} are enough: {growth:?}", fewer.public_addresses);
+        }
+    }
 }
 
 #[test]
 fn hosts_that_must_stay_are_joined_by_others() {
     let pool = |keeps_hosts| {
         let host = Host { interfaces: 2, addresses: 1, ..large() };
-        Pool { name: "heavy".into(), host, count: 2, market: Market::OnDemand, keeps_hosts }
+        Pool { name: "heavy".into(), host, count: 2, market: Market::OnDemand, volume_gib: 30, keeps_hosts, room: None }
     };
     let prices = Prices::of_region("us-east-1");
     let more = growth(&[pool(true)], 500_000, &idle(), &prices).unwrap();
@@ -288,11 +353,13 @@ fn a_change_keeps_hosts_reachable_and_takes_no_more_than_it_needs() {
         host: Host { tracking: Tracking::Tracked, ..host },
         count: 1,
         market: Market::OnDemand,
+        volume_gib: 30,
         keeps_hosts: false,
+        room: None,
     };
     let prices = Prices::of_region("us-east-1");
     let two = growth(std::slice::from_ref(&pool), 80_000, &idle(), &prices).unwrap();
-    assert!(two.hourly <= Decimal::ZERO, "{two:?}");
+    assert!(two.hourly <= Some(Decimal::ZERO), "{two:?}");
     assert_eq!((two.pool.host.interfaces, two.pool.host.addresses), (1, 2));
     let many = growth(&[pool], 5_000_000, &idle(), &prices).unwrap();
     assert!(many.keys.contains(&"public_ip: true".to_owned()) || many.pool.host.interfaces == 1, "{:?}", many.keys);

@@ -154,14 +154,44 @@ fn totals(total: &Total, currency: &str) -> String {
 
 fn changes(estimate: &Estimate, currency: &str) -> Vec<String> {
     let difference = estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly);
+    let unpriced = Unpriced::of(estimate);
+    let users = i128::from(estimate.virtual_users) - i128::from(estimate.virtual_users_before);
+    vec![hourly_change(difference, currency, unpriced), users_change(users)]
+}
+
+/// How what has no price changes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Unpriced {
+    pub(crate) more: bool,
+    pub(crate) fewer: bool,
+}
+
+impl Unpriced {
+    pub(crate) fn of(estimate: &Estimate) -> Self {
+        let (before, after) = (&estimate.cost_before, &estimate.cost);
+        Self { more: after.has_more_unpriced(before), fewer: before.has_more_unpriced(after) }
+    }
+}
+
+/// `+8.61 USD an hour`
+pub(crate) fn hourly_change(difference: Decimal, currency: &str, unpriced: Unpriced) -> String {
     // Cents are enough, unless they hide that something changes.
     let hourly = [2, 4, 6].map(|places| rounded(difference, places)).into_iter().find(|amount| !amount.is_zero());
     let hourly = hourly.unwrap_or_else(|| rounded(Decimal::ZERO, 2));
     let sign = if hourly.is_sign_negative() { "" } else { "+" };
-    let and = if estimate.cost.has_more_unpriced(&estimate.cost_before) { " and unpriced parts" } else { "" };
-    let (before, after) = (estimate.virtual_users_before, estimate.virtual_users);
-    let (users_sign, difference) = if after < before { ("-", before - after) } else { ("+", after - before) };
-    vec![format!("{sign}{hourly} {currency} an hour{and}"), format!("{users_sign}{}", users(difference))]
+    let and = match (unpriced.more, unpriced.fewer) {
+        (false, false) => "",
+        (true, false) => " and unpriced parts",
+        (false, true) => " and fewer unpriced parts",
+        (true, true) => " and other unpriced parts",
+    };
+    format!("{sign}{hourly} {currency} an hour{and}")
+}
+
+/// `+1,939,393 virtual users`
+pub(crate) fn users_change(difference: i128) -> String {
+    let sign = if difference < 0 { "-" } else { "+" };
+    format!("{sign}{}", users(u64::try_from(difference.unsigned_abs()).unwrap_or(u64::MAX)))
 }
 
 /// What a stack costs, line by line, with the source of each price.

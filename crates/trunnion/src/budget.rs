@@ -68,18 +68,24 @@ impl fmt::Display for OverBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let currency = &self.currency;
         match &self.verdict {
-            Verdict::Exceeded { period, cost, limit, .. } => {
+            Verdict::Exceeded { period, cost, limit, has_unpriced, .. } => {
                 let (key, unit) = match period {
                     Period::Hourly => ("hourly", "an hour"),
                     Period::Monthly => ("monthly", "a month"),
                 };
                 // Rounded, they could seem equal.
                 let (cost, limit) = (cost.normalize(), limit.normalize());
-                write!(f, "the plan leads to {cost} {currency} {unit}, but `budget.{key}` is {limit} {currency}")
+                let least = if *has_unpriced { "at least " } else { "" };
+                write!(f, "the plan leads to {least}{cost} {currency} {unit}, but `budget.{key}` is {limit} {currency}")
             }
             Verdict::CannotTell(unpriced) => {
                 let names: Vec<String> = unpriced.iter().map(|one| format!("`{}`", one.item)).collect();
-                write!(f, "nobody can tell whether the plan stays within `budget`: {} has no price", names.join(", "))
+                write!(
+                    f,
+                    "nobody can tell whether the plan stays within `budget`: {} {} no price",
+                    names.join(", "),
+                    if names.len() == 1 { "has" } else { "have" }
+                )
             }
             Verdict::Within => f.write_str("the plan stays within the budget"),
         }
