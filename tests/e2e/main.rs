@@ -25,6 +25,7 @@ mod packages;
 mod partitions;
 mod people;
 mod permissions;
+mod previews;
 mod quotas;
 mod renamed;
 mod untrusted;

@@ -56,7 +56,7 @@ pub use crate::{
     findings::{Finding, Findings, associated_later, doubts, findings, secrets_in_clear},
     moves::moves,
     network::complete,
-    protection::{key_of as protecting_key, protection},
+    protection::{is_protected, key_of as protecting_key, protection},
     template::{RENDER, render_apart},
 };
 

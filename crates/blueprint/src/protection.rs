@@ -31,7 +31,7 @@ pub fn protection(stack: &Stack) -> Protection {
 }
 
 /// Whether the stack file protects what is at an address.
-pub(crate) fn is_protected(stack: &Stack, address: &Address) -> bool {
+pub fn is_protected(stack: &Stack, address: &Address) -> bool {
     match address.kind.as_str() {
         Instance::KIND | LaunchTemplate::KIND | ElasticIp::KIND => {
             stack.pools.get(&address.name).is_some_and(|pool| pool.protect)

@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Show what apply would change, and why
     Plan(Plan),
+    /// Show what a pull request changes, compared with its base
+    Preview(Preview),
     /// Show what was changed outside of trunnion since the last apply
     Drift(Drift),
     /// Change AWS to match the stack: plan, ask, execute
@@ -79,7 +81,7 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Serve a simulated AWS on the loopback interface, for any AWS client
     Sandbox(Sandbox),
-    /// Print the JSON Schema of stack files, plan documents, events, outcomes, examinations or drift
+    /// Print the JSON Schema of stack files, plan documents, previews, events, outcomes, examinations or drift
     Schema(Schema),
     /// Print completions for a shell
     Completions(Completions),
@@ -174,6 +176,48 @@ pub(crate) struct Plan {
     /// Exit with 2 when there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+/// How a preview is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PreviewFormat {
+    /// For the comment of a pull request
+    Markdown,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It plans each stack in each of its environments, and says which changes the base asks for already. The
+base is read from Git's objects: nothing is checked out. The pull request may come from a stranger, so
+the budget, the workload and the prices that it is compared with, and what is protected are those of the
+base.
+
+  trunnion preview stacks/*.yaml --base origin/main
+
+Exit codes: 0 the preview is complete and nothing forbids the change, 1 otherwise.")]
+pub(crate) struct Preview {
+    /// The stack files
+    #[arg(default_value = DEFAULT_STACK, value_name = "STACK")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The branch, tag or commit that the pull request goes to, or a file in place of one stack file
+    #[arg(long, value_name = "REF|FILE")]
+    pub(crate) base: String,
+    /// Only this environment of each stack
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    /// A file outside of its repository that a stack may name, such as a boot template (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) allow_file: Vec<PathBuf>,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "markdown")]
+    pub(crate) format: PreviewFormat,
+    /// Take budget, workload, prices and protection from the stack files as they are now
+    #[arg(long)]
+    pub(crate) trust_head: bool,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
 }
 
 #[derive(Debug, Args)]
@@ -681,6 +725,8 @@ pub(crate) enum SchemaOf {
     Stack,
     /// Plan documents
     Plan,
+    /// Previews: `preview --format json`
+    Preview,
     /// Outcomes: `outcome` in the last line of `apply --json`
     Outcome,
     /// Events: every line of `apply --json`

@@ -12,6 +12,7 @@ mod outcome;
 mod output;
 mod permissions;
 mod plan;
+mod preview;
 mod progress;
 mod read;
 mod sandbox;
@@ -84,6 +85,7 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Size(arguments) => size::size(&arguments, output),
         Command::Catalog(arguments) => catalog::catalog(&arguments, output),
         Command::Plan(arguments) => wait_for(plan::plan(arguments, output)),
+        Command::Preview(arguments) => wait_for(preview::preview(arguments, output)),
         Command::Drift(arguments) => wait_for(drift::drift(arguments, output)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, output)),
         Command::Destroy(arguments) => wait_for(apply::destroy(arguments, output)),
@@ -105,6 +107,7 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
             let schema = match arguments.of {
                 SchemaOf::Stack => trunnion::stack_schema(),
                 SchemaOf::Plan => trunnion::Document::json_schema(),
+                SchemaOf::Preview => trunnion::Preview::json_schema(),
                 SchemaOf::Outcome => trunnion::report::Report::json_schema(),
                 SchemaOf::Drift => trunnion::Drift::json_schema(),
                 SchemaOf::Examination => trunnion::Examination::json_schema(),

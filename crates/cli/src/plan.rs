@@ -115,7 +115,7 @@ pub(crate) async fn connect(
 }
 
 /// `.trunnion/sandbox` beside the stack file.
-fn sandbox_folder(stack: &Path) -> PathBuf {
+pub(crate) fn sandbox_folder(stack: &Path) -> PathBuf {
     stack.parent().unwrap_or(Path::new("")).join(StateLocation::FOLDER).join("sandbox")
 }
 

@@ -22,6 +22,7 @@ fn the_help_of_every_command() {
     for command in [
         "validate",
         "plan",
+        "preview",
         "apply",
         "destroy",
         "forget",
@@ -45,7 +46,7 @@ fn the_help_of_every_command() {
 
 #[test]
 fn the_schemas_in_the_repository_are_those_of_the_command() {
-    for name in ["stack", "plan", "outcome", "event", "examination", "drift"] {
+    for name in ["stack", "plan", "preview", "outcome", "event", "examination", "drift"] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../schemas/{name}.schema.json"));
         let stored = std::fs::read_to_string(&path).unwrap();
         assert_eq!(

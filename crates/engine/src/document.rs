@@ -366,6 +366,19 @@ impl Document {
 }
 
 impl Summary {
+    /// The same for changes that were written down.
+    pub(crate) fn of(changes: &[DocumentChange], not_covered: usize) -> Self {
+        let mut actions: Vec<(&Address, Action)> = Vec::new();
+        for change in changes {
+            match actions.last_mut().filter(|(address, _)| *address == &change.address) {
+                Some((_, action)) if matches!(action, Action::Update | Action::None) => *action = change.action,
+                Some(_) => {}
+                None => actions.push((&change.address, change.action)),
+            }
+        }
+        Self::counted(actions.into_iter().map(|(_, action)| action), not_covered)
+    }
+
     /// Counts a resource once, whatever number of phases change it.
     fn new<'a>(changes: impl Iterator<Item = &'a Change>, not_covered: usize) -> Self {
         let mut actions: Vec<Action> = Vec::new();
@@ -377,6 +390,11 @@ impl Summary {
                 None => actions.push(change.action),
             }
         }
+        Self::counted(actions.into_iter(), not_covered)
+    }
+
+    fn counted(actions: impl Iterator<Item = Action>, not_covered: usize) -> Self {
+        let actions: Vec<Action> = actions.collect();
         let count = |action| actions.iter().filter(|it| **it == action).count();
         Self {
             create: count(Action::Create),

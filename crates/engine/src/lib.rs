@@ -26,6 +26,7 @@ mod moves;
 mod order;
 mod outcome;
 mod plan;
+pub mod preview;
 mod provider;
 mod resource;
 mod rules;
@@ -57,6 +58,7 @@ pub use crate::{
         Action, Cause, Change, Marks, NoImport, Note, Operation, Plan, PlanError, PlanOptions, Protected, ProtectedBy,
         Protection, Reason, Step, forgetting, importing, plan, selection,
     },
+    preview::Preview,
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Accepts, Attribute, Computed, Redacted, Redacts, Replacement, RuleBook, Rules},

@@ -29,6 +29,7 @@ mod examination;
 mod group;
 mod lines;
 pub mod markdown;
+mod preview;
 pub mod style;
 mod table;
 mod terminal;
@@ -43,6 +44,7 @@ pub use crate::{
     examination::examination,
     group::addresses,
     markdown::markdown,
+    preview::preview,
     table::{Column, table},
     terminal::{brief, head, notes, summary, terminal},
     tree::Tree,

@@ -18,95 +18,134 @@ pub const LONGEST: usize = 65_536;
 const SPARE: usize = 1_024;
 
 /// These plans in one text that is shorter than [`LONGEST`], as long as what is deleted or replaced and the notes fit: they are never
-/// left out. Where the rest does not fit, the longest details are left out as a whole, and then the longest tables of what is
-/// created and changed become a line with their numbers.
+/// left out. Where the rest does not fit, details are left out first, each as a whole, then cost and capacity, then what is created
+/// and changed.
 pub fn markdown(documents: &[Document]) -> String {
-    let plans: Vec<Plan> = documents.iter().map(Plan::of).collect();
-    let length = |text: &str| text.chars().count();
-    let always = |plan: &Plan| length(&plan.top) + length(&plan.cost) + length(&plan.numbers) + length(LEFT_OUT) + 1;
-    let mut left = (LONGEST - SPARE).saturating_sub(plans.iter().map(always).sum());
-    let shows_table = fitting(plans.iter().map(|plan| length(&plan.table)), &mut left);
-    let shows_details = fitting(plans.iter().map(|plan| length(&plan.details)), &mut left);
-    let parts = plans.iter().zip(shows_table).zip(shows_details).map(|((plan, shows_table), shows_details)| {
-        let table = if shows_table { &plan.table } else { &plan.numbers };
-        let details = if shows_details { plan.details.as_str() } else { LEFT_OUT };
-        format!("{}{table}{}{details}", plan.top, plan.cost)
-    });
-    parts.collect::<Vec<_>>().join("\n")
+    fitted(&documents.iter().map(plan).collect::<Vec<_>>())
 }
 
-/// Which texts of these lengths fit into what is left, the shortest first.
-fn fitting(lengths: impl Iterator<Item = usize>, left: &mut usize) -> Vec<bool> {
-    let lengths: Vec<usize> = lengths.collect();
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|at| lengths.get(*at));
-    let mut fits = vec![false; lengths.len()];
-    for at in order {
-        if let (Some(length), Some(fits)) = (lengths.get(at), fits.get_mut(at))
-            && length <= left
-        {
-            *left -= length;
-            *fits = true;
+/// A part of a text, in the order in which parts are left out where not all fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Weight {
+    /// It is never left out.
+    Always,
+    /// What is created and changed.
+    Changes,
+    /// Cost and capacity.
+    Cost,
+    /// Attributes and their differences.
+    Details,
+}
+
+/// A part of a text, and what takes its place where it does not fit.
+pub(crate) struct Part {
+    pub(crate) weight: Weight,
+    pub(crate) text: String,
+    pub(crate) instead: String,
+}
+
+impl Part {
+    pub(crate) fn always(text: String) -> Self {
+        Self { weight: Weight::Always, text, instead: String::new() }
+    }
+}
+
+/// Texts of parts, one below the other. Of equally heavy parts, the shortest are kept.
+pub(crate) fn fitted(texts: &[Vec<Part>]) -> String {
+    let length = |text: &str| text.chars().count();
+    let parts = || texts.iter().flatten();
+    let least = |part: &Part| if part.weight == Weight::Always { length(&part.text) } else { length(&part.instead) };
+    let mut left = (LONGEST - SPARE).saturating_sub(parts().map(least).sum::<usize>() + texts.len());
+    let mut order: Vec<(Weight, usize, usize)> = parts()
+        .enumerate()
+        .filter(|(_, part)| part.weight != Weight::Always)
+        .map(|(at, part)| (part.weight, length(&part.text).saturating_sub(length(&part.instead)), at))
+        .collect();
+    order.sort_unstable();
+    let mut is_left_out = vec![false; parts().count()];
+    for (_, more, at) in order {
+        match left.checked_sub(more) {
+            Some(rest) => left = rest,
+            None => is_left_out[at] = true,
         }
     }
-    fits
+    let mut is_left_out = is_left_out.into_iter();
+    let text = |parts: &Vec<Part>| {
+        let part = |part: &Part| match is_left_out.next() {
+            Some(true) => part.instead.clone(),
+            _ => part.text.clone(),
+        };
+        parts.iter().map(part).collect::<String>()
+    };
+    texts.iter().map(text).collect::<Vec<_>>().join("\n")
+}
+
+/// A plan alone.
+fn plan(document: &Document) -> Vec<Part> {
+    let tree = Tree::of(document);
+    let mut top = format!("## {}\n\n{}\n\n", code(&tree.head.stack), summary(&tree.summary));
+    top += &about(&tree);
+    top += &remarks(&tree);
+    top += &lost_of(&tree, "Deleted and replaced");
+    vec![Part::always(top), changes(&tree, "Created and changed"), cost_of(&tree), details_of(&tree)]
+}
+
+/// Where it is, as whom it was planned, and who applied it last.
+pub(crate) fn about(tree: &Tree) -> String {
+    let about = tree.head.about.iter().chain(&tree.head.applied);
+    format!("{}\n\n", about.map(|part| prose(part)).collect::<Vec<_>>().join(" · "))
+}
+
+/// The warnings and notes.
+pub(crate) fn remarks(tree: &Tree) -> String {
+    tree.warnings.iter().chain(&tree.notes).map(remark).collect()
+}
+
+/// What is deleted and replaced, with what forces it.
+pub(crate) fn lost_of(tree: &Tree, title: &str) -> String {
+    table(title, &["", "resource", "because of"], entries(tree).filter(|entry| is_lost(entry)).map(lost))
+}
+
+/// What is created and changed.
+pub(crate) fn changes(tree: &Tree, title: &str) -> Part {
+    let others = || entries(tree).filter(|entry| !is_lost(entry));
+    let resources: usize = others().map(|entry| entry.count).sum();
+    let instead = match resources {
+        0 => String::new(),
+        _ => {
+            format!(
+                "\n### {title}\n\n{resources} resources, too many for a comment: `trunnion plan --summary` lists them.\n"
+            )
+        }
+    };
+    Part { weight: Weight::Changes, text: table(title, &["", "resource", "changes"], others().map(kept)), instead }
+}
+
+/// What it costs and holds.
+pub(crate) fn cost_of(tree: &Tree) -> Part {
+    let text = tree.estimate.as_ref().map(cost).unwrap_or_default();
+    Part { weight: Weight::Cost, text, instead: String::new() }
+}
+
+/// The attributes, folded.
+pub(crate) fn details_of(tree: &Tree) -> Part {
+    let text = details(entries(tree));
+    let instead = if text.is_empty() { String::new() } else { LEFT_OUT.to_owned() };
+    Part { weight: Weight::Details, text, instead }
 }
 
 const LEFT_OUT: &str = "\nThe details are left out, because a comment has a limit: `trunnion plan` shows them.\n";
 
-/// The parts of one plan.
-struct Plan {
-    /// The totals, the notes, and what is deleted and replaced.
-    top: String,
-    /// What is created and changed.
-    table: String,
-    /// The same in one line.
-    numbers: String,
-    cost: String,
-    details: String,
+fn entries(tree: &Tree) -> impl Iterator<Item = &Entry> {
+    tree.sections.iter().flat_map(|section| &section.entries)
 }
-
-impl Plan {
-    fn of(document: &Document) -> Self {
-        let tree = Tree::of(document);
-        let mut top = format!("## {}\n\n{}\n\n", code(&tree.head.stack), summary(&tree.summary));
-        let about = tree.head.about.iter().chain(&tree.head.applied);
-        let _ = writeln!(top, "{}\n", about.map(|part| prose(part)).collect::<Vec<_>>().join(" · "));
-        for remark in tree.warnings.iter().chain(&tree.notes) {
-            top += &self::remark(remark);
-        }
-        let entries = || tree.sections.iter().flat_map(|section| &section.entries);
-        top += &table(
-            "Deleted and replaced",
-            &["", "resource", "because of"],
-            entries().filter(|entry| is_lost(entry)).map(lost),
-        );
-        let others = || entries().filter(|entry| !is_lost(entry));
-        let resources: usize = others().map(|entry| entry.count).sum();
-        Self {
-            top,
-            table: table(KEPT, &["", "resource", "changes"], others().map(kept)),
-            numbers: if resources == 0 {
-                String::new()
-            } else {
-                format!(
-                    "\n### {KEPT}\n\n{resources} resources, too many for a comment: `trunnion plan --summary` lists them.\n"
-                )
-            },
-            cost: tree.estimate.as_ref().map(cost).unwrap_or_default(),
-            details: details(entries()),
-        }
-    }
-}
-
-const KEPT: &str = "Created and changed";
 
 /// Whether a resource is deleted, at least for some time.
 fn is_lost(entry: &Entry) -> bool {
     matches!(entry.action, Action::Delete | Action::Replace)
 }
 
-fn summary(summary: &Summary) -> String {
+pub(crate) fn summary(summary: &Summary) -> String {
     match summary {
         Summary::Nothing { claim, about } => format!("**{claim}**: {}", prose(about)),
         Summary::Changes { is_partial, counts, phases, effects } => {
@@ -124,7 +163,7 @@ fn summary(summary: &Summary) -> String {
     }
 }
 
-fn words(effect: Effect) -> &'static str {
+pub(crate) fn words(effect: Effect) -> &'static str {
     match effect {
         Effect::Create => "to create",
         Effect::Update => "to update",
@@ -189,7 +228,7 @@ fn cost(estimate: &Estimated) -> String {
 }
 
 /// A heading and a table; nothing without rows.
-fn table(title: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(title: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rows: String = rows.map(|row| line(&row)).collect();
     if rows.is_empty() {
@@ -256,7 +295,7 @@ fn fence(text: &str, least: usize) -> String {
 }
 
 /// Text as code on one line, also in a table.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = text.replace(['\n', '\r'], " ");
     let fence = fence(&text, 1);
     let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
@@ -264,7 +303,7 @@ fn code(text: &str) -> String {
 }
 
 /// Text whose characters mean nothing but themselves, on one line.
-fn prose(text: &str) -> String {
+pub(crate) fn prose(text: &str) -> String {
     let mut shown = String::new();
     for letter in text.chars() {
         match letter {

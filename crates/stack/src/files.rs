@@ -5,20 +5,47 @@ use std::{
     error::Error,
     fmt,
     fs::{self, File},
-    io,
+    io::{self, Seek as _, Write as _},
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use cap_std::{ambient_authority, fs::Dir};
 
 use crate::home::lexical;
 
+/// The files of a repository as they were at another time, such as at a commit.
+pub trait Revision: fmt::Debug + Send + Sync {
+    /// The content of a regular file of at most this many bytes, by its path from the repository's root. Links are followed as long
+    /// as they stay in the repository.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when there is no such file; others when it is something else, too large or cannot be read.
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
+}
+
 /// The folder whose files a stack may name, and the files that the command line names beside them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Files {
     root: PathBuf,
+    /// The stack's folder as it is written in the paths, and where it is.
+    folder: (PathBuf, PathBuf),
     allowed: Vec<PathBuf>,
+    revision: Option<Arc<dyn Revision>>,
 }
+
+impl PartialEq for Files {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = match (&self.revision, &other.revision) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        is_same && self.root == other.root && self.folder == other.folder && self.allowed == other.allowed
+    }
+}
+
+impl Eq for Files {}
 
 /// Why a file is not opened.
 #[derive(Debug)]
@@ -39,11 +66,22 @@ pub enum FileError {
 
 impl Files {
     /// Those of the repository that a stack's folder belongs to; of the folder itself where there is none. `allowed` are others.
-    pub(crate) fn of(folder: &Path, allowed: &[PathBuf]) -> Self {
+    pub(crate) fn of(folder: &Path, allowed: &[PathBuf], revision: Option<Arc<dyn Revision>>) -> Self {
+        let written = folder;
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let folder = whole(folder);
         let root = folder.ancestors().find(|root| fs::symlink_metadata(root.join(GIT)).is_ok()).unwrap_or(&folder);
-        Self { root: root.to_path_buf(), allowed: allowed.iter().map(|path| whole(path)).collect() }
+        Self {
+            root: root.to_path_buf(),
+            allowed: allowed.iter().map(|path| whole(path)).collect(),
+            folder: (written.to_path_buf(), folder.clone()),
+            revision,
+        }
+    }
+
+    /// The root of the repository, or the stack's folder where there is none.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Opens a regular file. Links are followed as long as they stay in the repository.
@@ -51,6 +89,17 @@ impl Files {
     /// # Errors
     /// When the stack may not name the file, or the system does not open it.
     pub fn open(&self, path: &Path) -> Result<File, FileError> {
+        if let Some(revision) = self.revision.as_ref().filter(|_| !self.allowed.contains(&whole(path))) {
+            // What the folder has now must not matter.
+            let (written, folder) = &self.folder;
+            let path =
+                lexical(&path.strip_prefix(written).map_or_else(|_| path.to_path_buf(), |path| folder.join(path)));
+            let content = revision.read(self.inside(&path)?, LARGEST)?;
+            let mut file = tempfile::tempfile()?;
+            file.write_all(&content)?;
+            file.rewind()?;
+            return Ok(file);
+        }
         // Without links, so that only its place counts.
         let found = fs::canonicalize(path).or_else(|error| self.not_found(path, error))?;
         let (folder, name) = if self.allowed.contains(&found) {
@@ -112,6 +161,9 @@ impl fmt::Display for FileError {
 
 impl Error for FileError {}
 
+/// The largest file that is read from another revision, in bytes: a generator binary.
+const LARGEST: u64 = 256 << 20;
+
 /// The folder of a repository that Git keeps for itself.
 const GIT: &str = ".git";
 
@@ -156,7 +208,7 @@ mod tests {
         std::os::unix::fs::symlink("../../../secret", folder.join("outer")).unwrap();
         std::os::unix::fs::symlink("/proc/self", folder.join("proc")).unwrap();
         std::os::unix::fs::symlink("../../.git", folder.join("innocent")).unwrap();
-        let files = Files::of(&folder, &[]);
+        let files = Files::of(&folder, &[], None);
         for (path, expected) in [
             ("own.tera", "own"),
             ("./own.tera", "own"),
@@ -181,14 +233,46 @@ mod tests {
             assert_eq!(text(&files, &folder.join(path)), expected, "{path}");
         }
         let secret = place.path().join("secret");
-        let allowed = Files::of(&folder, &[folder.join("../../../secret"), "/dev/zero".into()]);
+        let allowed = Files::of(&folder, &[folder.join("../../../secret"), "/dev/zero".into()], None);
         assert_eq!(text(&allowed, &secret), "secret");
         assert_eq!(text(&allowed, &folder.join("outer")), "secret");
         assert_eq!(text(&allowed, Path::new("/dev/zero")), "NotRegular");
         // Without a repository, it is the folder alone.
         fs::remove_dir_all(root.join(".git")).unwrap();
-        let alone = Files::of(&folder, &[]);
+        let alone = Files::of(&folder, &[], None);
         assert_eq!(text(&alone, &folder.join("own.tera")), "own");
         assert_eq!(text(&alone, &folder.join("../../shared.tera")), "outside");
+    }
+
+    /// Every file has its path from the root as its content.
+    #[derive(Debug)]
+    struct Paths;
+
+    impl Revision for Paths {
+        fn read(&self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
+            Ok(path.display().to_string().into_bytes())
+        }
+    }
+
+    #[test]
+    fn files_of_another_revision_need_not_exist_now() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("stacks");
+        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(place.path().join(".git")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.join("link")).unwrap();
+        fs::write(place.path().join("allowed"), "now").unwrap();
+        let files = Files::of(&folder, &[place.path().join("allowed")], Some(Arc::new(Paths)));
+        for (path, expected) in [
+            ("boot.tera", "stacks/boot.tera"),
+            ("../shared/boot.tera", "shared/boot.tera"),
+            ("link", "stacks/link"),
+            ("../allowed", "now"),
+            ("../../elsewhere", "outside"),
+            ("/etc/passwd", "outside"),
+            ("../.git/config", "OfGit"),
+        ] {
+            assert_eq!(text(&files, &folder.join(path)), expected, "{path}");
+        }
     }
 }

@@ -32,7 +32,10 @@ mod shape;
 mod sources;
 mod tree;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub use ipnet::{IpNet, Ipv4Net};
 pub use miette::{Severity, SourceSpan};
@@ -40,7 +43,7 @@ pub use trunnion_catalog as catalog;
 
 pub use crate::{
     diagnostic::{Diagnostic, Invalid},
-    files::{FileError, Files},
+    files::{FileError, Files, Revision},
     language::built_for,
     model::*,
     reference::reference,
@@ -60,6 +63,8 @@ pub struct LoadOptions {
     /// The program that renders a stack's own boot template in a process of its own, within limits of time and memory: it calls
     /// `blueprint::render_apart` for the argument `blueprint::RENDER`. Without one, the template is rendered in this process.
     pub template_program: Option<PathBuf>,
+    /// Where the files of the repository come from, if not from the working tree.
+    pub revision: Option<Arc<dyn Revision>>,
 }
 
 impl LoadOptions {
@@ -93,11 +98,17 @@ impl LoadOptions {
         Self { template_program: Some(program.into()), ..self }
     }
 
+    /// The same, and files of the repository are those of another revision.
+    #[must_use]
+    pub fn with_revision(self, revision: Arc<dyn Revision>) -> Self {
+        Self { revision: Some(revision), ..self }
+    }
+
     /// The files that a stack in this folder may name.
     pub fn files(&self, folder: &Path) -> Files {
         let default = self.executable_dir.iter().map(|folder| folder.join(language::DEFAULT_BINARY));
         let allowed: Vec<PathBuf> = self.allowed_files.iter().cloned().chain(default).collect();
-        Files::of(folder, &allowed)
+        Files::of(folder, &allowed, self.revision.clone())
     }
 }
 
@@ -108,10 +119,24 @@ impl Stack {
         Stack::parse(&text, path, environment, options)
     }
 
+    /// The text of a stack file, as [`Stack::parse`] takes it.
+    pub fn text_of(path: &Path) -> Result<String, Invalid> {
+        read::text(path)
+    }
+
+    /// The text of a stack file that was read from elsewhere. Messages name it by the path.
+    pub fn text_from(bytes: Vec<u8>, path: &Path) -> Result<String, Invalid> {
+        read::decoded(bytes, path)
+    }
+
     /// The names of a file's environments; empty if the file cannot be read.
     pub fn environments_of(path: &Path) -> Vec<String> {
-        let Ok(text) = read::text(path) else { return Vec::new() };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        read::text(path).map(|text| Self::environments_in(&text)).unwrap_or_default()
+    }
+
+    /// The names of the environments of a stack file's text; empty if it is damaged.
+    pub fn environments_in(text: &str) -> Vec<String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let root = tree::read(text, &mut diagnostic::Findings::default());
         root.map(|root| environment::names(&root)).unwrap_or_default()
     }

@@ -17,17 +17,9 @@ const LARGEST: u64 = 1 << 20;
 
 pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
     let name = shown_path(path);
-    let wrong = |code, message: String, help: &str| {
-        let mut findings = Findings::default();
-        findings.push(Diagnostic::new(code, None, message).with_help(help));
-        findings.into_invalid_without_text(&name)
-    };
+    let wrong = |code, message: String, help: &str| wrong(&name, code, message, help);
     let unreadable = |error: &std::io::Error| {
         let message = format!("`{name}` cannot be read: {}", reason(error));
-        wrong("stack::file", message, "check the path of the stack file")
-    };
-    let too_large = || {
-        let message = format!("`{name}` is larger than 1 MiB, the limit for a stack file");
         wrong("stack::file", message, "check the path of the stack file")
     };
     // Check before opening: opening a pipe would wait for its other end.
@@ -37,14 +29,21 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
         return Err(wrong("stack::file", format!("`{name}` is {what}"), "name the stack file itself"));
     }
     if metadata.len() > LARGEST {
-        return Err(too_large());
+        return Err(too_large(&name));
     }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(&error))?;
+    decoded(bytes, path)
+}
+
+/// The bytes of a stack file as text.
+pub(crate) fn decoded(bytes: Vec<u8>, path: &Path) -> Result<String, Invalid> {
+    let name = shown_path(path);
+    let wrong = |code, message: String, help: &str| wrong(&name, code, message, help);
     if bytes.len() as u64 > LARGEST {
-        return Err(too_large());
+        return Err(too_large(&name));
     }
     if is_utf16(&bytes) {
         let help =
@@ -58,6 +57,17 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
         findings.push(found.with_help("save it as UTF-8: it may be Latin-1 or Windows-1252 now"));
         findings.into_invalid(&shown_source(path, &String::from_utf8_lossy(error.as_bytes()), &[]))
     })
+}
+
+fn wrong(name: &str, code: &'static str, message: String, help: &str) -> Invalid {
+    let mut findings = Findings::default();
+    findings.push(Diagnostic::new(code, None, message).with_help(help));
+    findings.into_invalid_without_text(name)
+}
+
+fn too_large(name: &str) -> Invalid {
+    let message = format!("`{name}` is larger than 1 MiB, the limit for a stack file");
+    wrong(name, "stack::file", message, "check the path of the stack file")
 }
 
 /// Whether bytes are UTF-16, judged by a byte order mark or by zero bytes beside ASCII characters.

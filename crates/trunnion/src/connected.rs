@@ -68,7 +68,7 @@ pub struct Engine<P = Aws, S = Store> {
 #[derive(Debug)]
 pub(crate) struct Parts<P, S> {
     pub(crate) stack: Stack,
-    pub(crate) provider: P,
+    pub(crate) provider: Arc<P>,
     pub(crate) store: Arc<S>,
     pub(crate) rules: RuleBook,
     place: Place,
@@ -100,7 +100,7 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
     /// Connects a stack to a provider and a state store of your own. The state and the plans record `place`: a state of
     /// another account or region is refused with [`Error::Elsewhere`].
     pub fn new(stack: Stack, provider: P, store: S, place: Place) -> Self {
-        let (store, rules) = (Arc::new(store), trunnion_kinds::rule_book());
+        let (provider, store, rules) = (Arc::new(provider), Arc::new(store), trunnion_kinds::rule_book());
         Self { parts: Arc::new(Parts { stack, provider, store, rules, place }), sandbox: None }
     }
 
@@ -134,6 +134,24 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
     /// ends with [`Error::Interrupted`].
     pub async fn plan(&self, request: &Request, interrupt: &CancellationToken) -> Result<Planned, Error> {
         until(interrupt, async { self.parts.plan(self.state().await?, request, interrupt).await }).await
+    }
+
+    /// The same for another version of the stack, with the same name, place, state and home.
+    pub(crate) async fn plan_other(
+        &self,
+        stack: Stack,
+        judge: Option<&Stack>,
+        interrupt: &CancellationToken,
+    ) -> Result<(Planned, Option<Estimate>), Error> {
+        let Parts { provider, store, place, .. } = &*self.parts;
+        let parts = Parts {
+            stack,
+            provider: Arc::clone(provider),
+            store: Arc::clone(store),
+            rules: trunnion_kinds::rule_book(),
+            place: place.clone(),
+        };
+        until(interrupt, async { parts.judged(self.state().await?, &Request::new(), judge, interrupt).await }).await
     }
 
     /// Reads AWS in bulk and compares it with what was last applied, without the lock. A change of the stack that nobody applied
@@ -273,7 +291,17 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         request: &Request,
         interrupt: &CancellationToken,
     ) -> Result<Planned, Error> {
-        let mut state = state;
+        Ok(self.judged(state, request, None, interrupt).await?.0)
+    }
+
+    /// The same, and what the plan costs by the workload and prices of another stack.
+    async fn judged(
+        &self,
+        mut state: State,
+        request: &Request,
+        judge: Option<&Stack>,
+        interrupt: &CancellationToken,
+    ) -> Result<(Planned, Option<Estimate>), Error> {
         let protection = blueprint::protection(&self.stack);
         let (aim, mut plan) = self.compared(&mut state, request, protection, interrupt).await?;
         let Aim { desired, observed, binaries, notes, .. } = aim;
@@ -296,7 +324,9 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
             plan.notes.extend(self.provider.quotas(&desired, &observed, &plan, &context).await?);
         }
         let estimate = Some(blueprint::estimate(&self.stack, &plan, &observed));
-        Ok(Planned { plan, state, place: self.place.clone(), identity: self.provider.identity(), estimate })
+        let judged = judge.map(|stack| blueprint::estimate(stack, &plan, &observed));
+        let identity = self.provider.identity();
+        Ok((Planned { plan, state, place: self.place.clone(), identity, estimate }, judged))
     }
 
     /// Reads AWS in bulk and compares it with what the stack asks for. What the stack renamed is renamed in the state, too.

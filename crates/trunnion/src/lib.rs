@@ -227,6 +227,7 @@
 //! Everything asynchronous runs on [Tokio](https://docs.rs/tokio).
 
 mod budget;
+mod commit;
 mod connected;
 mod doctor;
 #[cfg(feature = "sandbox")]
@@ -240,6 +241,7 @@ mod nearest;
 mod options;
 mod outputs;
 mod permissions;
+pub mod preview;
 mod protected;
 pub mod report;
 mod session;
@@ -254,8 +256,8 @@ pub use trunnion_engine::{
     self as engine, Action, Address, Applied, Compared, Context, Document, DocumentError, Drift, DriftKind, Drifted,
     DriftedAttribute, Endpoint, ErrorClass, Event, EventReceiver, Events, Examination, ExitCode, FileStore, Finding,
     Format, FoundLock, Graph, Hold, InvalidAddress, LockInfo, Moved, Note, Observed, Operation, Origin, OtherHome,
-    Outcome, Place, Plan, PlanError, Provider, ProviderError, Remarks, Remote, Resolved, State, StateLock, StateStore,
-    StoreError, Token, Verdict, Version, plain, read_file, replace_file,
+    Outcome, Place, Plan, PlanError, Preview, Provider, ProviderError, Remarks, Remote, Resolved, State, StateLock,
+    StateStore, StoreError, Token, Verdict, Version, plain, read_file, replace_file,
 };
 pub use trunnion_estimate::{self as estimate, Estimate};
 pub use trunnion_kinds::{self as kinds, InstanceInterface};
@@ -268,6 +270,7 @@ pub use trunnion_stack::{
 
 pub use crate::{
     budget::OverBudget,
+    commit::{Commit, CommitError},
     connected::{Engine, Planned, check},
     error::{Error, is_full},
     options::{Options, Request},

@@ -225,7 +225,7 @@ impl<P: Provider, S: StateStore> LockedPlan<'_, P, S> {
         let Self { session: Session { parts, session }, planned, is_take_over, .. } = self;
         let adoption = Adoption { former_home: planned.state.home.clone(), take_over: is_take_over };
         let settings = Settings::new(interrupt.clone()).with_home(&parts.stack.home, adoption);
-        Ok(session.apply(&planned.plan, planned.state, &parts.provider, &parts.rules, events, &settings).await?)
+        Ok(session.apply(&planned.plan, planned.state, &*parts.provider, &parts.rules, events, &settings).await?)
     }
 }
 

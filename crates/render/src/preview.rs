@@ -1,0 +1,182 @@
+//! A preview as Markdown: a headline of all stacks, and a section for each.
+
+use std::fmt::Write as _;
+
+use trunnion_engine::{
+    Document, Summary as Counts,
+    preview::{InBase, Preview, Previewed, Problem, Severity, Verdict},
+};
+use trunnion_estimate::Decimal;
+
+use crate::{
+    estimate::{Estimated, Unpriced, hourly_change, users_change},
+    markdown::{
+        Part, about, changes, code, cost_of, details_of, fitted, lost_of, prose, remarks, summary, table, words,
+    },
+    tree::{Effect, Tree},
+    value::safe,
+};
+
+/// A preview in Markdown, shorter than [`LONGEST`](crate::LONGEST) like that of [plans](crate::markdown): what is deleted or replaced,
+/// verdicts and notes are never left out.
+pub fn preview(preview: &Preview) -> String {
+    let mut texts = vec![vec![Part::always(head(preview))]];
+    texts.extend(preview.stacks.iter().map(stack));
+    fitted(&texts)
+}
+
+/// The headline, the base, and how many stacks are left out.
+fn head(preview: &Preview) -> String {
+    let own: Vec<Document> = preview.stacks.iter().filter_map(Previewed::own).collect();
+    let mut parts = vec![match preview.stacks.len() {
+        0 => "No stack changes".to_owned(),
+        1 => "1 stack changes".to_owned(),
+        count => format!("{count} stacks change"),
+    }];
+    parts.extend(counts(&own));
+    parts.extend(differences(&own));
+    let verdicts = || preview.stacks.iter().flat_map(|stack| &stack.verdicts);
+    match verdicts().filter(|verdict| verdict.severity == Severity::Deny).count() {
+        0 => {}
+        1 => parts.push("⛔ 1 verdict forbids it".to_owned()),
+        count => parts.push(format!("⛔ {count} verdicts forbid it")),
+    }
+    match preview.stacks.iter().filter(|stack| stack.problem.is_some()).count() {
+        0 => {}
+        1 => parts.push("❌ 1 stack has no plan".to_owned()),
+        count => parts.push(format!("❌ {count} stacks have no plan")),
+    }
+    let mut text = format!("# Trunnion preview\n\n**{}**\n\n", parts.join(" · "));
+    let base = &preview.base;
+    match (&base.problem, &base.commit) {
+        (Some(problem), _) => {
+            let _ = writeln!(
+                text,
+                "- ⚠️ The base {} cannot be read, so every change is shown, whoever asks for it: {}",
+                code(&safe(&base.named)),
+                said(problem)
+            );
+        }
+        (None, Some(commit)) => {
+            let _ = writeln!(text, "Compared with {} at {}.", code(&safe(&base.named)), code(&safe(commit)));
+        }
+        (None, None) => {
+            let _ = writeln!(text, "Compared with {}.", code(&safe(&base.named)));
+        }
+    }
+    match preview.unchanged {
+        0 => {}
+        1 => text += "1 stack is the same in the base and left out.\n",
+        count => {
+            let _ = writeln!(text, "{count} stacks are the same in the base and left out.");
+        }
+    }
+    text
+}
+
+/// How many resources each effect has, over all plans.
+fn counts(plans: &[Document]) -> Vec<String> {
+    let sum = |of: fn(&Counts) -> usize| plans.iter().map(|plan| of(&plan.compared.summary)).sum::<usize>();
+    let counts = [
+        (Effect::Create, sum(|counts| counts.create)),
+        (Effect::Update, sum(|counts| counts.update)),
+        (Effect::Replace, sum(|counts| counts.replace)),
+        (Effect::Delete, sum(|counts| counts.delete)),
+    ];
+    let shown = counts.into_iter().filter(|(_, count)| *count > 0);
+    shown.map(|(effect, count)| format!("{count} {}", words(effect))).collect()
+}
+
+/// How cost and virtual users change, over all plans; cost for each currency.
+fn differences(plans: &[Document]) -> Vec<String> {
+    let mut hourly: Vec<(String, Decimal, Unpriced)> = Vec::new();
+    let mut users = 0_i128;
+    for estimate in plans.iter().filter_map(|plan| plan.remarks.estimate.as_ref()) {
+        let difference = estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly);
+        let of_this = Unpriced::of(estimate);
+        users += i128::from(estimate.virtual_users) - i128::from(estimate.virtual_users_before);
+        match hourly.iter_mut().find(|(currency, ..)| *currency == estimate.currency) {
+            Some((_, sum, unpriced)) => {
+                *sum = sum.saturating_add(difference);
+                unpriced.more |= of_this.more;
+                unpriced.fewer |= of_this.fewer;
+            }
+            None => hourly.push((estimate.currency.clone(), difference, of_this)),
+        }
+    }
+    if hourly.is_empty() {
+        return Vec::new();
+    }
+    let costs = hourly.iter().map(|(currency, sum, unpriced)| prose(&hourly_change(*sum, &safe(currency), *unpriced)));
+    costs.chain([users_change(users)]).collect()
+}
+
+fn stack(stack: &Previewed) -> Vec<Part> {
+    let environment = stack.environment.as_ref().map(|name| format!(" ({})", prose(&safe(name)))).unwrap_or_default();
+    let mut top = format!("## {}{environment}\n\n", code(&safe(&stack.file)));
+    let (own, pending) = (stack.own(), stack.pending());
+    let own = own.as_ref().map(|own| (own, Tree::of(own)));
+    if let Some((own, tree)) = &own {
+        let _ = writeln!(top, "{}\n", summary(&tree.summary));
+        // A larger workload alone changes nothing in AWS.
+        if own.compared.steps.is_empty()
+            && let Some(estimate) = &own.remarks.estimate
+        {
+            let _ = writeln!(top, "{}\n", prose(&Estimated::of(estimate).changes.join(" · ")));
+        }
+        top += &about(tree);
+    }
+    if let Some(problem) = &stack.problem {
+        let _ = writeln!(top, "- ❌ {}", said(problem));
+    }
+    match &stack.base {
+        InBase::Planned => {}
+        InBase::Missing => top += "- New: the base has no such stack.\n",
+        InBase::Unknown(problem) => {
+            let _ = writeln!(top, "- ⚠️ It is not compared with the base: {}", said(problem));
+        }
+    }
+    let Some((own, tree)) = own else { return vec![Part::always(top)] };
+    top += &lost_of(&tree, "Deleted and replaced");
+    let mut parts = vec![Part::always(top), changes(&tree, "Created and changed"), cost_of(&tree)];
+    if let Some(pending) = pending.as_ref().map(Tree::of) {
+        parts.push(Part::always(lost_of(&pending, "Deleted and replaced by what the base asks for, not applied yet")));
+        parts.push(changes(&pending, "Created and changed by what the base asks for, not applied yet"));
+    }
+    let mut end = verdicts(&stack.verdicts);
+    let notes = remarks(&tree);
+    if !notes.is_empty() {
+        let _ = write!(end, "\n### Notes\n\n{notes}");
+    }
+    let environment = own.compared.origin.environment.as_ref().map(|name| format!(" --env {name}")).unwrap_or_default();
+    let command = format!("trunnion apply {}{environment}", own.compared.origin.file);
+    let _ = writeln!(
+        end,
+        "\nTo apply it: {}. It asks for what has the digest {}.",
+        code(&safe(&command)),
+        code(&safe(&own.compared.digest))
+    );
+    parts.push(Part::always(end));
+    parts.push(details_of(&tree));
+    parts
+}
+
+/// What speaks against the change, the heaviest first.
+fn verdicts(verdicts: &[Verdict]) -> String {
+    let mut sorted: Vec<&Verdict> = verdicts.iter().collect();
+    sorted.sort_by_key(|verdict| std::cmp::Reverse(verdict.severity));
+    let row = |verdict: &Verdict| {
+        let sign = match verdict.severity {
+            Severity::Deny => "⛔",
+            Severity::Warn => "⚠️",
+        };
+        let help = verdict.help.as_ref().map(|help| format!("*{}*", prose(&safe(help)))).unwrap_or_default();
+        vec![sign.to_owned(), prose(&safe(&verdict.message)), help]
+    };
+    table("Verdicts", &["", "what", "help"], sorted.into_iter().map(row))
+}
+
+fn said(problem: &Problem) -> String {
+    let help = problem.help.as_ref().map(|help| format!(" *Help: {}*", prose(&safe(help)))).unwrap_or_default();
+    format!("{}{help}", prose(&safe(&problem.message)))
+}

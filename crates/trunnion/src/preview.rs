@@ -1,0 +1,379 @@
+//! What a stack would change, compared with what the base of a pull request asks for.
+//!
+//! The stack file of a pull request may come from a stranger. What decides whether its plan may be applied is therefore read
+//! from the base: the budget with the workload and the prices that it counts with, and what is protected.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio_util::sync::CancellationToken;
+use trunnion_blueprint as blueprint;
+pub use trunnion_engine::preview::{Base, InBase, Preview, Previewed, Problem, Severity, Stands, Verdict};
+use trunnion_engine::{Action, Document, Origin, StateStore};
+use trunnion_stack::{Diagnostic, Invalid, LoadOptions, Revision, Stack};
+
+use crate::{Commit, CommitError, Engine, Error, Options, OverBudget, Provider};
+
+/// The largest stack file, and a byte more.
+const LARGEST_STACK: u64 = (1 << 20) + 1;
+
+/// Where the stacks of the base are read.
+#[derive(Debug, Clone)]
+pub enum BaseFiles {
+    /// A commit of the repository.
+    Commit(Arc<Commit>),
+    /// A file in place of the stack file. What it names is that of the working tree.
+    File(PathBuf),
+}
+
+/// A stack in one environment, and with what it is compared.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    file: PathBuf,
+    environment: Option<String>,
+    head: Result<Stack, Problem>,
+    base: Side,
+    /// Whether the text is the same, and with it the environments.
+    has_same_text: bool,
+}
+
+/// The stack in the base.
+#[derive(Debug, Clone)]
+enum Side {
+    Missing,
+    Unknown(Problem),
+    Stack(Box<Stack>),
+}
+
+/// A stack file, as the working tree or the base has it.
+#[derive(Debug, Clone)]
+enum Text {
+    Missing,
+    Unknown(Problem),
+    Is(String),
+}
+
+/// The pairs of a stack file: one for each environment that it has, or has in the base; one without an environment where it has
+/// none. With `environment`, that one alone.
+pub fn pairs(
+    file: &Path,
+    environment: Option<&str>,
+    base: Result<&BaseFiles, &CommitError>,
+    options: &LoadOptions,
+) -> Vec<Pair> {
+    let head = match Stack::text_of(file) {
+        Ok(text) => Text::Is(text),
+        Err(_) if fs::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {
+            Text::Missing
+        }
+        Err(invalid) => Text::Unknown(invalid_problem(&invalid)),
+    };
+    let before = match base {
+        Ok(base) => text_in(base, file),
+        Err(error) => Text::Unknown(Problem { message: error.to_string(), help: Some(error.help.clone()) }),
+    };
+    let names = |text: &Text| match text {
+        Text::Is(text) => Stack::environments_in(text),
+        _ => Vec::new(),
+    };
+    let mut environments = names(&head);
+    for name in names(&before) {
+        if !environments.contains(&name) {
+            environments.push(name);
+        }
+    }
+    let mut environments: Vec<Option<String>> = environments.into_iter().map(Some).collect();
+    if environments.is_empty() {
+        environments.push(None);
+    }
+    if let Some(only) = environment {
+        environments = vec![Some(only.to_owned())];
+    }
+    let has_same_text = matches!((&head, &before), (Text::Is(one), Text::Is(other)) if one == other);
+    let in_base = match base {
+        Ok(BaseFiles::Commit(commit)) => options.clone().with_revision(Arc::clone(commit) as Arc<dyn Revision>),
+        _ => options.clone(),
+    };
+    let pair = |environment: Option<String>| {
+        let chosen = environment.as_deref();
+        let has = |text: &str| chosen.is_none_or(|name| Stack::environments_in(text).iter().any(|known| known == name));
+        let side = |text: &Text, options: &LoadOptions| match text {
+            Text::Missing => Side::Missing,
+            Text::Unknown(problem) => Side::Unknown(problem.clone()),
+            Text::Is(text) if !has(text) => Side::Missing,
+            Text::Is(text) => match Stack::parse(text, file, chosen, options) {
+                Ok(stack) => Side::Stack(Box::new(stack)),
+                Err(invalid) => Side::Unknown(invalid_problem(&invalid)),
+            },
+        };
+        let head = match side(&head, options) {
+            Side::Stack(stack) => Ok(*stack),
+            Side::Unknown(problem) => Err(problem),
+            Side::Missing => Err(gone(file, chosen)),
+        };
+        Pair { file: file.to_path_buf(), base: side(&before, &in_base), environment, head, has_same_text }
+    };
+    environments.into_iter().map(pair).collect()
+}
+
+/// What was applied stays, and nobody plans it any more.
+fn gone(file: &Path, environment: Option<&str>) -> Problem {
+    let file = file.display();
+    let (what, of) = match environment {
+        Some(name) => (format!("`{file}` has no environment `{name}` any more"), format!(" --env {name}")),
+        None => (format!("the stack file `{file}` is not there any more"), String::new()),
+    };
+    Problem {
+        message: format!("{what}: what was applied of it stays, and costs what it costs"),
+        help: Some(format!("delete it first, with the file as it was: `trunnion destroy {file}{of}`")),
+    }
+}
+
+/// The text of a stack file in the base.
+fn text_in(base: &BaseFiles, file: &Path) -> Text {
+    let read = match base {
+        BaseFiles::File(base) => Stack::text_of(base),
+        BaseFiles::Commit(commit) => {
+            let Some(path) = inside(commit.root(), file) else {
+                let message = format!("`{}` is in another repository than the base", file.display());
+                return Text::Unknown(Problem { message, help: None });
+            };
+            match commit.read(&path, LARGEST_STACK) {
+                Ok(bytes) => Stack::text_from(bytes, file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Text::Missing,
+                Err(error) => {
+                    let message = format!("`{}` cannot be read in the base: {error}", path.display());
+                    return Text::Unknown(Problem { message, help: None });
+                }
+            }
+        }
+    };
+    match read {
+        Ok(text) => Text::Is(text),
+        Err(invalid) => Text::Unknown(invalid_problem(&invalid)),
+    }
+}
+
+/// The path of a file from the root of its repository. It need not exist.
+fn inside(root: &Path, file: &Path) -> Option<PathBuf> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).ok()?;
+    let root = fs::canonicalize(root).ok()?;
+    Some(folder.strip_prefix(root).ok()?.join(file.file_name()?))
+}
+
+fn invalid_problem(invalid: &Invalid) -> Problem {
+    problem_of(invalid.diagnostics())
+}
+
+fn problem_of(diagnostics: &[Diagnostic]) -> Problem {
+    let said = |diagnostic: &Diagnostic| match diagnostic.line_and_column() {
+        Some((line, _)) => format!("line {line}: {}", diagnostic.message),
+        None => diagnostic.message.clone(),
+    };
+    let help = match diagnostics {
+        [only] => only.help.clone(),
+        _ => None,
+    };
+    Problem { message: diagnostics.iter().map(said).collect::<Vec<_>>().join("; "), help }
+}
+
+fn problem(error: &Error) -> Problem {
+    if let Error::Refused(diagnostics) = error {
+        return problem_of(diagnostics);
+    }
+    let shown = error.diagnostics();
+    let with_causes = |diagnostic: &dyn miette::Diagnostic| {
+        let mut message = diagnostic.to_string();
+        let mut cause = diagnostic.source();
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        message
+    };
+    let message = shown.iter().map(|diagnostic| with_causes(diagnostic.as_ref())).collect::<Vec<_>>().join("; ");
+    let help = match shown.as_slice() {
+        [only] => only.help().map(|help| help.to_string()),
+        _ => None,
+    };
+    Problem { message, help }
+}
+
+impl Pair {
+    /// The stack file.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Whether the base has the same stack, with the same content of the files that it names.
+    pub fn is_unchanged(&self) -> bool {
+        match (&self.head, &self.base) {
+            (Ok(head), Side::Stack(base)) => self.has_same_text && has_same_files(head, base),
+            (Err(_), Side::Unknown(_)) => self.has_same_text,
+            _ => false,
+        }
+    }
+
+    /// Plans the stack as it is and as the base has it, against the account.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] alone: everything else that fails is part of the preview.
+    pub async fn preview(
+        self,
+        cloud: Options,
+        trust_head: bool,
+        interrupt: &CancellationToken,
+    ) -> Result<Previewed, Error> {
+        let mut previewed = Previewed {
+            file: self.file.display().to_string(),
+            environment: self.environment.clone(),
+            base: match &self.base {
+                Side::Missing => InBase::Missing,
+                Side::Unknown(problem) => InBase::Unknown(problem.clone()),
+                Side::Stack(_) => InBase::Planned,
+            },
+            plan: None,
+            problem: None,
+            pending: Vec::new(),
+            before: None,
+            verdicts: Vec::new(),
+        };
+        let head = match self.head {
+            Ok(head) => head,
+            Err(problem) => {
+                previewed.problem = Some(problem);
+                return Ok(previewed);
+            }
+        };
+        let base = match self.base {
+            Side::Stack(base) if is_same_stack(&head, &base) => Some(*base),
+            Side::Stack(base) => {
+                let message = format!(
+                    "in the base, it is `{}` of account {} in {}: another stack, which is not compared and stays as it is",
+                    base.name, base.account, base.region
+                );
+                previewed.base = InBase::Unknown(Problem { message, help: None });
+                None
+            }
+            Side::Missing | Side::Unknown(_) => None,
+        };
+        // The file of the pull request, with what decides of the base.
+        let judge = match &base {
+            Some(base) if !trust_head => Stack {
+                workload: base.workload.clone(),
+                prices: base.prices.clone(),
+                budget: base.budget.clone(),
+                ..head.clone()
+            },
+            _ => head.clone(),
+        };
+        let engine = match Box::pin(Engine::connect(head, cloud)).await {
+            Ok(engine) => engine,
+            Err(error) => {
+                previewed.problem = Some(problem(&error));
+                return Ok(previewed);
+            }
+        };
+        let result = Box::pin(engine.preview(previewed, base, &judge, trust_head, interrupt)).await;
+        engine.close().await;
+        result
+    }
+}
+
+impl<P: Provider, S: StateStore> Engine<P, S> {
+    /// Plans the connected stack, judges its cost by another one, and plans the base.
+    async fn preview(
+        &self,
+        mut previewed: Previewed,
+        base: Option<Stack>,
+        judge: &Stack,
+        trust_head: bool,
+        interrupt: &CancellationToken,
+    ) -> Result<Previewed, Error> {
+        let head = self.stack();
+        let (file, environment) = (previewed.file.clone(), previewed.environment.clone());
+        let origin = Origin { file, environment, ..Origin::default() };
+        let plan = match self.plan_other(head.clone(), Some(judge), interrupt).await {
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                previewed.problem = Some(problem(&error));
+                return Ok(previewed);
+            }
+            Ok((planned, judged)) => {
+                let plan = planned.document(&origin);
+                let over = [
+                    OverBudget::of_document(head, &plan),
+                    judged.and_then(|estimate| OverBudget::of(judge, &estimate, None)),
+                ];
+                for over in over.into_iter().flatten() {
+                    let verdict = Verdict {
+                        severity: Severity::Deny,
+                        code: "plan::budget".to_owned(),
+                        message: over.to_string(),
+                        help: Some(over.help()),
+                    };
+                    if !previewed.verdicts.contains(&verdict) {
+                        previewed.verdicts.push(verdict);
+                    }
+                }
+                plan
+            }
+        };
+        if let Some(base) = base.as_ref().filter(|_| !trust_head) {
+            previewed.verdicts.extend(protected(base, &plan));
+        }
+        previewed.plan = Some(plan);
+        let Some(base) = base else { return Ok(previewed) };
+        match self.plan_other(base, None, interrupt).await {
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => {
+                previewed.base = InBase::Unknown(problem(&error));
+                Ok(previewed)
+            }
+            Ok((planned, _)) => Ok(previewed.compared(&planned.document(&origin))),
+        }
+    }
+}
+
+/// What the base protects and the plan deletes or replaces.
+fn protected(base: &Stack, plan: &Document) -> Vec<Verdict> {
+    let is_lost = |action: Action| matches!(action, Action::Delete | Action::Replace);
+    let lost = plan.compared.changes.iter().filter(|change| is_lost(change.action));
+    let verdict = |change: &trunnion_engine::DocumentChange| {
+        let action = if change.action == Action::Delete { "deleted" } else { "replaced" };
+        Verdict {
+            severity: Severity::Deny,
+            code: "plan::protected".to_owned(),
+            message: format!(
+                "`{}` would be {action}, but the base protects it (`{}`)",
+                change.address,
+                blueprint::protecting_key(&change.address)
+            ),
+            help: Some("remove the protection in a pull request of its own, and merge that first".to_owned()),
+        }
+    };
+    lost.filter(|change| blueprint::is_protected(base, &change.address)).map(verdict).collect()
+}
+
+/// Whether two versions of a stack are the same one: its resources, its place and its state.
+fn is_same_stack(one: &Stack, other: &Stack) -> bool {
+    (&one.name, &one.account, &one.region, &one.state, &one.home)
+        == (&other.name, &other.account, &other.region, &other.state, &other.home)
+}
+
+/// Whether the files that both stacks name have the same content.
+fn has_same_files(one: &Stack, other: &Stack) -> bool {
+    let names = |stack: &Stack| -> Vec<PathBuf> {
+        stack.generator.template.iter().chain(stack.generator.binaries.values()).cloned().collect()
+    };
+    let content = |stack: &Stack, path: &Path| {
+        let mut content = Vec::new();
+        let read = stack.files.open(path).map(|mut file| io::Read::read_to_end(&mut file, &mut content));
+        matches!(read, Ok(Ok(_))).then_some(content)
+    };
+    names(one) == names(other) && names(one).iter().all(|path| content(one, path) == content(other, path))
+}

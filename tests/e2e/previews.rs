@@ -1,0 +1,202 @@
+//! What a pull request changes, compared with its base.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
+use trunnion_tests::{SandboxProcess, Stage, root};
+
+/// Git in the folder of a stage, with an identity.
+fn git(stage: &Stage, arguments: &[&str]) {
+    let done = Command::new("git")
+        .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-C"])
+        .arg(stage.path(""))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn minimal() -> String {
+    fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap().replace("eu-west-3", "us-east-1")
+}
+
+/// A stack in a repository whose branch `main` has it, and whose branch `work` is checked out.
+fn repository(stack: &str) -> Stage {
+    let stage = Stage::new(stack);
+    git(&stage, &["init", "--initial-branch=main"]);
+    stage.write(".gitignore", ".trunnion\n*-generator\n");
+    commit(&stage);
+    git(&stage, &["checkout", "-b", "work"]);
+    stage
+}
+
+fn commit(stage: &Stage) {
+    git(stage, &["add", "--all"]);
+    git(stage, &["commit", "--allow-empty", "-m", "a change"]);
+}
+
+/// The preview as JSON, and the exit code.
+fn preview(stage: &Stage, more: &[&str]) -> (Value, i32) {
+    let arguments = [&["preview", "stack.yaml", "--base", "main", "--format", "json"], more].concat();
+    let run = stage.run(&arguments);
+    (serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr)), run.code)
+}
+
+fn markdown(stage: &Stage) -> String {
+    stage.run(&["preview", "stack.yaml", "--base", "main"]).stdout
+}
+
+/// The changes of a plan: `create instance.small[0]`.
+fn changes(plan: &Value) -> Vec<String> {
+    let changes = plan["compared"]["changes"].as_array().unwrap().iter();
+    let changes = changes.filter(|change| change["action"] != "none");
+    changes
+        .map(|change| format!("{} {}", change["action"].as_str().unwrap(), change["address"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_preview_tells_apart_what_the_base_asks_for_already() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = repository(&minimal()).at(&sandbox);
+    stage.converge(&[]);
+    let (same, code) = preview(&stage, &[]);
+    assert_eq!((code, &same["unchanged"], same["stacks"].as_array().unwrap().len()), (0, &Value::from(1), 0));
+    assert!(markdown(&stage).contains("**No stack changes**"), "{}", markdown(&stage));
+
+    // On main, somebody merged another host and did not apply it. The pull request adds two further ones.
+    git(&stage, &["checkout", "main"]);
+    stage.edit("zone: us-east-1a }", "zone: us-east-1a, count: 2 }");
+    commit(&stage);
+    git(&stage, &["checkout", "-B", "work"]);
+    stage.edit("count: 2", "count: 4");
+    commit(&stage);
+    let (four, code) = preview(&stage, &[]);
+    assert_eq!(code, 0, "{four}");
+    let stack = &four["stacks"][0];
+    assert_eq!((&stack["file"], &stack["base"]), (&Value::from("stack.yaml"), &Value::from("planned")));
+    let pending: Vec<&str> = stack["pending"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(pending, ["instance.small[1]"]);
+    for instance in 1..4 {
+        assert!(changes(&stack["plan"]).contains(&format!("create instance.small[{instance}]")), "{stack}");
+    }
+    assert_eq!(stack["before"]["virtual_users"], 2 * 17_572);
+    let text = markdown(&stage);
+    for expected in [
+        "**1 stack changes · 2 to create",
+        "0.37 USD an hour",
+        "+35,144 virtual users",
+        "Created and changed by what the base asks for, not applied yet",
+        "`instance.small[1]`",
+        "`instance.small[2…3]`",
+        "To apply it: `trunnion apply stack.yaml`",
+    ] {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+}
+
+#[test]
+fn what_decides_comes_from_the_base() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let guarded =
+        minimal().replace("zone: us-east-1a }", "zone: us-east-1a, protect: true }") + "budget: { hourly: 0.3 }\n";
+    let stage = repository(&guarded).at(&sandbox);
+    stage.converge(&[]);
+    // A pull request that lifts its own limits.
+    stage.write("stack.yaml", minimal().replace("c7i.xlarge", "c7i.2xlarge") + "budget: { hourly: 100 }\n");
+    commit(&stage);
+    let (denied, code) = preview(&stage, &[]);
+    let verdicts: Vec<&str> =
+        denied["stacks"][0]["verdicts"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    assert_eq!(code, 1, "{denied}");
+    assert!(verdicts.contains(&"plan::budget") && verdicts.contains(&"plan::protected"), "{verdicts:?}");
+    let text = markdown(&stage);
+    assert!(text.contains("⛔ ") && text.contains("the base protects it"), "{text}");
+    let (trusted, code) = preview(&stage, &["--trust-head"]);
+    assert_eq!((code, &trusted["stacks"][0]["verdicts"]), (0, &Value::Null), "{trusted}");
+}
+
+#[test]
+fn each_environment_and_each_deleted_stack_is_previewed() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = repository(&(minimal() + "environments: { prod: {}, old: {} }\n")).at(&sandbox);
+    stage.write("other.yaml", minimal().replace("stack: minimal", "stack: other"));
+    git(&stage, &["checkout", "main"]);
+    commit(&stage);
+    git(&stage, &["checkout", "-B", "work"]);
+    stage.edit("{ prod: {}, old: {} }", "{ prod: {}, new: {} }");
+    fs::remove_file(stage.path("other.yaml")).unwrap();
+    commit(&stage);
+    let (all, code) = preview(&stage, &[]);
+    assert_eq!(code, 1);
+    let stacks = all["stacks"].as_array().unwrap();
+    let found: Vec<(Option<&str>, bool, &Value)> =
+        stacks.iter().map(|one| (one["environment"].as_str(), one["plan"].is_object(), &one["base"])).collect();
+    let (planned, missing) = (Value::from("planned"), Value::from("missing"));
+    assert_eq!(
+        found,
+        [
+            (Some("prod"), true, &planned),
+            (Some("new"), true, &missing),
+            (Some("old"), false, &planned),
+            (None, false, &planned)
+        ],
+        "{all}"
+    );
+    assert!(stacks[2]["problem"]["message"].as_str().unwrap().contains("no environment `old` any more"), "{all}");
+    assert_eq!(stacks[3]["file"], "other.yaml");
+    let (one, code) = preview(&stage, &["--env", "new"]);
+    assert_eq!((one["stacks"][0]["environment"].as_str(), code), (Some("new"), 1), "the deleted file stays: {one}");
+}
+
+#[test]
+fn a_base_that_cannot_be_read_is_said() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = repository(&minimal()).at(&sandbox);
+    for (base, expected) in [("nothing", "there is no commit `nothing`"), ("--flag", "there is no commit `--flag`")] {
+        let run = stage.run(&["preview", "stack.yaml", "--format", "json", &format!("--base={base}")]);
+        let found: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(run.code, 1);
+        assert_eq!(found["base"]["problem"]["message"], expected);
+        assert!(!changes(&found["stacks"][0]["plan"]).is_empty(), "every change is shown: {found}");
+    }
+    // A file in its place.
+    stage.write("before.yaml", minimal());
+    stage.edit("zone: us-east-1a }", "zone: us-east-1a, count: 2 }");
+    let run = stage.run(&["preview", "stack.yaml", "--format", "json", "--base", "before.yaml"]);
+    let found: Value = serde_json::from_str(&run.stdout).unwrap();
+    let pending = found["stacks"][0]["pending"].as_array().unwrap();
+    assert!(pending.contains(&Value::from("instance.small[0]")), "{found}");
+    assert!(!pending.contains(&Value::from("instance.small[1]")), "{found}");
+    // Mistakes of the stack are part of the preview.
+    stage.edit("count: 2", "cuont: 2");
+    let wrong = markdown(&stage);
+    assert!(wrong.contains("❌ 1 stack has no plan") && wrong.contains("cuont"), "{wrong}");
+}
+
+#[test]
+fn files_that_a_stack_names_are_those_of_each_side() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = Stage::new(&(minimal() + "generator: { template: boot/own.tera }\n"));
+    let stage = stage.at(&sandbox);
+    fs::create_dir(stage.path("boot")).unwrap();
+    fs::copy(root().join("templates/boot.sh.tera"), stage.path("boot/own.tera")).unwrap();
+    git(&stage, &["init", "--initial-branch=main"]);
+    stage.write(".gitignore", ".trunnion\n*-generator\n");
+    commit(&stage);
+    git(&stage, &["checkout", "-b", "work"]);
+    stage.converge(&[]);
+    let (same, _) = preview(&stage, &[]);
+    assert_eq!(same["unchanged"], 1, "{same}");
+    // The template alone changes, and what it was stays in the base.
+    let changed = fs::read_to_string(stage.path("boot/own.tera")).unwrap() + "# more\n";
+    stage.write("boot/own.tera", changed);
+    let (different, code) = preview(&stage, &[]);
+    assert_eq!((code, &different["stacks"][0]["base"]), (0, &Value::from("planned")), "{different}");
+    assert!(different["stacks"][0]["pending"].is_null(), "{different}");
+    // A path out of the repository is refused on both sides.
+    stage.edit("boot/own.tera", "../../../../../../proc/self/environ");
+    let text = markdown(&stage);
+    assert!(text.contains("❌ 1 stack has no plan") && !text.contains("PATH="), "{text}");
+    assert!(Path::new("/proc/self/environ").exists());
+}
