@@ -53,6 +53,9 @@ pub struct Previewed {
     /// Why there is no plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// The command that applies it, quoted for a shell; absent where there is no plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// The changes of the plan that the base asks for, too, and nobody has applied yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<Address>,

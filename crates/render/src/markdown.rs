@@ -19,7 +19,7 @@ const SPARE: usize = 1_024;
 
 /// These plans in one text that is shorter than [`LONGEST`], as long as what is deleted or replaced and the notes fit: they are never
 /// left out. Where the rest does not fit, details are left out first, each as a whole, then cost and capacity, then what is created
-/// and changed.
+/// and changed, then the reasons of what is deleted and replaced.
 pub fn markdown(documents: &[Document]) -> String {
     fitted(&documents.iter().map(plan).collect::<Vec<_>>())
 }
@@ -29,6 +29,8 @@ pub fn markdown(documents: &[Document]) -> String {
 pub(crate) enum Weight {
     /// It is never left out.
     Always,
+    /// What is deleted and replaced: the reasons may be left out, not the resources.
+    Lost,
     /// What is created and changed.
     Changes,
     /// Cost and capacity.
@@ -86,8 +88,13 @@ fn plan(document: &Document) -> Vec<Part> {
     let mut top = format!("## {}\n\n{}\n\n", code(&tree.head.stack), summary(&tree.summary));
     top += &about(&tree);
     top += &remarks(&tree);
-    top += &lost_of(&tree, "Deleted and replaced");
-    vec![Part::always(top), changes(&tree, "Created and changed"), cost_of(&tree), details_of(&tree)]
+    vec![
+        Part::always(top),
+        lost_of(&tree, "Deleted and replaced"),
+        changes(&tree, "Created and changed"),
+        cost_of(&tree),
+        details_of(&tree),
+    ]
 }
 
 /// Where it is, as whom it was planned, and who applied it last.
@@ -101,9 +108,20 @@ pub(crate) fn remarks(tree: &Tree) -> String {
     tree.warnings.iter().chain(&tree.notes).map(remark).collect()
 }
 
-/// What is deleted and replaced, with what forces it.
-pub(crate) fn lost_of(tree: &Tree, title: &str) -> String {
-    table(title, &["", "resource", "because of"], entries(tree).filter(|entry| is_lost(entry)).map(lost))
+/// What is deleted and replaced, with what forces it; without that where it does not fit.
+pub(crate) fn lost_of(tree: &Tree, title: &str) -> Part {
+    let all = || entries(tree).filter(|entry| is_lost(entry));
+    let mut instead = String::new();
+    for action in [Action::Delete, Action::Replace] {
+        let resources: Vec<String> = all().filter(|entry| entry.action == action).map(resource).collect();
+        if !resources.is_empty() {
+            let _ = write!(instead, "\n{}: {}\n", sign(action), resources.join(", "));
+        }
+    }
+    if !instead.is_empty() {
+        instead = format!("\n### {title}\n{instead}");
+    }
+    Part { weight: Weight::Lost, text: table(title, &["", "resource", "because of"], all().map(lost)), instead }
 }
 
 /// What is created and changed.

@@ -137,10 +137,14 @@ fn stack(stack: &Previewed) -> Vec<Part> {
         }
     }
     let Some((own, tree)) = own else { return vec![Part::always(top)] };
-    top += &lost_of(&tree, "Deleted and replaced");
-    let mut parts = vec![Part::always(top), changes(&tree, "Created and changed"), cost_of(&tree)];
+    let mut parts = vec![
+        Part::always(top),
+        lost_of(&tree, "Deleted and replaced"),
+        changes(&tree, "Created and changed"),
+        cost_of(&tree),
+    ];
     if let Some(pending) = pending.as_ref().map(Tree::of) {
-        parts.push(Part::always(lost_of(&pending, "Deleted and replaced by what the base asks for, not applied yet")));
+        parts.push(lost_of(&pending, "Deleted and replaced by what the base asks for, not applied yet"));
         parts.push(changes(&pending, "Created and changed by what the base asks for, not applied yet"));
     }
     let mut end = verdicts(&stack.verdicts);
@@ -148,14 +152,10 @@ fn stack(stack: &Previewed) -> Vec<Part> {
     if !notes.is_empty() {
         let _ = write!(end, "\n### Notes\n\n{notes}");
     }
-    let environment = own.compared.origin.environment.as_ref().map(|name| format!(" --env {name}")).unwrap_or_default();
-    let command = format!("trunnion apply {}{environment}", own.compared.origin.file);
-    let _ = writeln!(
-        end,
-        "\nTo apply it: {}. It asks for what has the digest {}.",
-        code(&safe(&command)),
-        code(&safe(&own.compared.digest))
-    );
+    if let Some(command) = &stack.command {
+        let digest = code(&safe(&own.compared.digest));
+        let _ = writeln!(end, "\nTo apply it: {}. It asks for what has the digest {digest}.", code(&safe(command)));
+    }
     parts.push(Part::always(end));
     parts.push(details_of(&tree));
     parts

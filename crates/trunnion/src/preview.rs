@@ -4,6 +4,7 @@
 //! from the base: the budget with the workload and the prices that it counts with, and what is protected.
 
 use std::{
+    borrow::Cow,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -238,6 +239,7 @@ impl Pair {
             },
             plan: None,
             problem: None,
+            command: None,
             pending: Vec::new(),
             before: None,
             verdicts: Vec::new(),
@@ -271,6 +273,7 @@ impl Pair {
             },
             _ => head.clone(),
         };
+        let is_sandbox = cloud.sandbox.is_some();
         let engine = match Box::pin(Engine::connect(head, cloud)).await {
             Ok(engine) => engine,
             Err(error) => {
@@ -278,7 +281,7 @@ impl Pair {
                 return Ok(previewed);
             }
         };
-        let result = Box::pin(engine.preview(previewed, base, &judge, trust_head, interrupt)).await;
+        let result = Box::pin(engine.preview(previewed, base, &judge, (trust_head, is_sandbox), interrupt)).await;
         engine.close().await;
         result
     }
@@ -291,12 +294,12 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
         mut previewed: Previewed,
         base: Option<Stack>,
         judge: &Stack,
-        trust_head: bool,
+        (trust_head, is_sandbox): (bool, bool),
         interrupt: &CancellationToken,
     ) -> Result<Previewed, Error> {
         let head = self.stack();
         let (file, environment) = (previewed.file.clone(), previewed.environment.clone());
-        let origin = Origin { file, environment, ..Origin::default() };
+        let origin = Origin { file, environment, sandbox: is_sandbox, ..Origin::default() };
         let plan = match self.plan_other(head.clone(), Some(judge), interrupt).await {
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
@@ -327,6 +330,7 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
             previewed.verdicts.extend(protected(base, &plan));
         }
         previewed.plan = Some(plan);
+        previewed.command = Some(command(&origin));
         let Some(base) = base else { return Ok(previewed) };
         match self.plan_other(base, None, interrupt).await {
             Err(Error::Interrupted) => Err(Error::Interrupted),
@@ -337,6 +341,15 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
             Ok((planned, _)) => Ok(previewed.compared(&planned.document(&origin))),
         }
     }
+}
+
+/// The command that applies a stack.
+fn command(origin: &Origin) -> String {
+    let environment = origin.environment.iter().flat_map(|name| ["--env", name]);
+    let words = ["trunnion", "apply", &origin.file].into_iter().chain(environment);
+    let words = words.chain(origin.sandbox.then_some("--sandbox"));
+    let quoted = words.map(|word| shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned));
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// What the base protects and the plan deletes or replaces.
