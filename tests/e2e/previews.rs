@@ -146,7 +146,7 @@ fn each_environment_and_each_deleted_stack_is_previewed() {
     assert!(stacks[2]["problem"]["message"].as_str().unwrap().contains("no environment `old` any more"), "{all}");
     assert_eq!(stacks[3]["file"], "other.yaml");
     let (one, code) = preview(&stage, &["--env", "new"]);
-    assert_eq!((one["stacks"][0]["environment"].as_str(), code), (Some("new"), 1), "the deleted file stays: {one}");
+    assert_eq!((one["stacks"][0]["environment"].as_str(), code), (Some("new"), 0), "{one}");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_base_that_cannot_be_read_is_said() {
     // A file in its place.
     stage.write("before.yaml", minimal());
     stage.edit("zone: us-east-1a }", "zone: us-east-1a, count: 2 }");
-    let run = stage.run(&["preview", "stack.yaml", "--format", "json", "--base", "before.yaml"]);
+    let run = stage.run(&["preview", "stack.yaml", "--format", "json", "--base", "./before.yaml"]);
     let found: Value = serde_json::from_str(&run.stdout).unwrap();
     let pending = found["stacks"][0]["pending"].as_array().unwrap();
     assert!(pending.contains(&Value::from("instance.small[0]")), "{found}");
@@ -199,4 +199,66 @@ fn files_that_a_stack_names_are_those_of_each_side() {
     let text = markdown(&stage);
     assert!(text.contains("❌ 1 stack has no plan") && !text.contains("PATH="), "{text}");
     assert!(Path::new("/proc/self/environ").exists());
+}
+
+/// The codes of all verdicts.
+fn verdicts(preview: &Value) -> Vec<&str> {
+    let stacks = preview["stacks"].as_array().unwrap().iter();
+    let all = stacks.flat_map(|stack| stack["verdicts"].as_array().into_iter().flatten());
+    all.map(|verdict| verdict["code"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn no_file_of_the_change_takes_the_place_of_the_base() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let guarded =
+        minimal().replace("zone: us-east-1a }", "zone: us-east-1a, protect: true }") + "budget: { hourly: 0.3 }\n";
+    let bad = minimal().replace("c7i.xlarge", "c7i.2xlarge");
+    let both = ["plan::budget", "plan::protected"];
+    let denied = |stage: &Stage, files: &[&str]| {
+        let run = stage.run(&[&["preview", "--base", "main", "--format", "json"], files].concat());
+        let found: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr));
+        assert_eq!(run.code, 1, "{found}");
+        let verdicts = verdicts(&found);
+        assert!(both.iter().all(|code| verdicts.contains(code)), "{verdicts:?}: {found}");
+    };
+    let stage = repository(&guarded).at(&sandbox);
+    stage.converge(&[]);
+
+    // A file that is named like the branch.
+    stage.write("stack.yaml", &bad);
+    stage.write("main", &bad);
+    denied(&stage, &["stack.yaml"]);
+    fs::remove_file(stage.path("main")).unwrap();
+
+    // A second file for the same stack.
+    stage.write("stack.yaml", &guarded);
+    stage.write("second.yaml", &bad);
+    denied(&stage, &["stack.yaml", "second.yaml"]);
+    fs::remove_file(stage.path("second.yaml")).unwrap();
+
+    // An environment that hides the stack itself.
+    stage.write("stack.yaml", bad.clone() + "environments: { x: {} }\n");
+    denied(&stage, &["stack.yaml"]);
+
+    // A file that is a link to another one.
+    fs::rename(stage.path("stack.yaml"), stage.path("other.yaml")).unwrap();
+    stage.write("other.yaml", &bad);
+    std::os::unix::fs::symlink("other.yaml", stage.path("stack.yaml")).unwrap();
+    denied(&stage, &["stack.yaml"]);
+}
+
+#[test]
+fn what_one_types_is_quoted_and_each_file_counts_once() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = repository(&minimal()).at(&sandbox);
+    let named = "a $(touch ran) b.yaml";
+    stage.write(named, minimal().replace("stack: minimal", "stack: other"));
+    let run =
+        stage.run(&["preview", "--base", "main", "--format", "json", named, &format!("./{named}"), "--env", "none"]);
+    assert_eq!(serde_json::from_str::<Value>(&run.stdout).unwrap()["stacks"], serde_json::json!([]), "{}", run.stdout);
+    let run = stage.run(&["preview", "--base", "main", "--format", "json", named, named]);
+    let found: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(found["stacks"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["stacks"][0]["command"], format!("trunnion apply '{named}'"));
 }

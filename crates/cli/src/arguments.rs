@@ -201,7 +201,7 @@ pub(crate) struct Preview {
     /// The stack files
     #[arg(default_value = DEFAULT_STACK, value_name = "STACK")]
     pub(crate) files: Vec<PathBuf>,
-    /// The branch, tag or commit that the pull request goes to, or a file in place of one stack file
+    /// The branch, tag or commit that the pull request goes to; or a file in place of the stack file, beginning with `./`, `../` or `/`
     #[arg(long, value_name = "REF|FILE")]
     pub(crate) base: String,
     /// Only this environment of each stack

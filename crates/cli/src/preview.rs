@@ -1,6 +1,7 @@
 //! The command `preview`.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,6 +33,8 @@ pub(crate) async fn preview(arguments: Arguments, output: Output) -> Result<Exit
     let (base, found) = read_base(&named, &files)?;
     let options = stack_file::options(&allow_file);
     let mut files = files;
+    let mut seen = BTreeSet::new();
+    files.retain(|file| seen.insert(std::path::absolute(file).unwrap_or_else(|_| file.clone())));
     if let Ok(BaseFiles::Commit(commit)) = &found {
         files.extend(deleted(commit, &files));
     }
@@ -60,7 +63,9 @@ pub(crate) async fn preview(arguments: Arguments, output: Output) -> Result<Exit
 /// The base, and where its stacks are read.
 fn read_base(named: &str, files: &[PathBuf]) -> Result<(Base, Result<BaseFiles, CommitError>), Failure> {
     let mut base = Base { named: named.to_owned(), commit: None, problem: None };
-    if Path::new(named).is_file() {
+    // Who proposes a change may also add a file that has the name of a branch.
+    let is_path = ["./", "../", "/"].iter().any(|start| named.starts_with(start));
+    if is_path && Path::new(named).is_file() {
         if files.len() > 1 {
             let message =
                 format!("`--base {named}` is a file, which is the base of one stack, but there are {}", files.len());

@@ -117,7 +117,11 @@ fn stack(stack: &Previewed) -> Vec<Part> {
     let (own, pending) = (stack.own(), stack.pending());
     let own = own.as_ref().map(|own| (own, Tree::of(own)));
     if let Some((own, tree)) = &own {
-        let _ = writeln!(top, "{}\n", summary(&tree.summary));
+        if own.compared.steps.is_empty() && pending.is_some() {
+            top += "**No changes** of its own; what the base asks for is not applied yet.\n\n";
+        } else {
+            let _ = writeln!(top, "{}\n", summary(&tree.summary));
+        }
         // A larger workload alone changes nothing in AWS.
         if own.compared.steps.is_empty()
             && let Some(estimate) = &own.remarks.estimate

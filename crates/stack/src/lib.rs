@@ -134,6 +134,13 @@ impl Stack {
         read::text(path).map(|text| Self::environments_in(&text)).unwrap_or_default()
     }
 
+    /// Whether a text is that of a stack file: YAML with a top-level key `stack`.
+    pub fn is_stack_file(text: &str) -> bool {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let root = tree::read(text, &mut diagnostic::Findings::default());
+        root.is_some_and(|root| root.entries().iter().any(|entry| entry.key == "stack"))
+    }
+
     /// The names of the environments of a stack file's text; empty if it is damaged.
     pub fn environments_in(text: &str) -> Vec<String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);

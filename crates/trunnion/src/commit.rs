@@ -2,14 +2,17 @@
 //! the network.
 
 use std::{
-    env, fmt, fs,
+    env,
+    ffi::OsString,
+    fmt, fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, PoisonError},
 };
 
-use trunnion_stack::Revision;
+use trunnion_stack::{Revision, Stack};
 
 /// A commit of a repository.
 pub struct Commit {
@@ -36,8 +39,43 @@ impl CommitError {
 /// The largest stack file.
 const LARGEST_STACK: u64 = 1 << 20;
 
-/// The variables in which CI of GitHub and GitLab names the branch that a pull request would change.
-const TARGET_BRANCHES: [&str; 2] = ["GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"];
+/// The branch that a pull request would change, if CI of GitHub or GitLab says that this commit is its own merge of it. Another
+/// merge commit is one of the author's, whose first parent is the author's, too.
+fn target_of_merge(head: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let is = |name: &str, expected: &dyn Fn(&str) -> bool| variable(name).is_some_and(|value| expected(&value));
+    let of_github = is("GITHUB_REF", &|name| name.starts_with("refs/pull/") && name.ends_with("/merge"))
+        && is("GITHUB_SHA", &|id| id == head);
+    let of_gitlab = is("CI_MERGE_REQUEST_EVENT_TYPE", &|kind| kind == "merged_result" || kind == "merge_train")
+        && is("CI_COMMIT_SHA", &|id| id == head);
+    let branch = match (of_github, of_gitlab) {
+        (true, _) => variable("GITHUB_BASE_REF"),
+        (false, true) => variable("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
+        (false, false) => None,
+    };
+    branch.filter(|branch| !branch.is_empty())
+}
+
+/// The root of the outermost repository that a folder is in: what a submodule has is another's.
+fn root_of(folder: &Path) -> Result<PathBuf, CommitError> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    let mut root = path_of(existing, "--show-toplevel")?.ok_or_else(|| {
+        let message = format!("`{}` is in no repository that Git reads", existing.display());
+        let help = "name a file with `--base ./FILE`, or run it in a clone; if Git says why: `git -C FOLDER status`";
+        CommitError::new(message, help)
+    })?;
+    while let Some(outer) = path_of(&root, "--show-superproject-working-tree")? {
+        root = outer;
+    }
+    Ok(root)
+}
+
+/// A path that Git knows, byte by byte.
+fn path_of(folder: &Path, question: &str) -> Result<Option<PathBuf>, CommitError> {
+    let answer = answered(folder, &["rev-parse", question])?.filter(|answer| !answer.is_empty());
+    Ok(answer.map(|answer| PathBuf::from(OsString::from_vec(answer))))
+}
 
 impl Commit {
     /// The commit that the work in a folder of a repository began with: where its history left that of `named`, a branch, tag or
@@ -46,23 +84,20 @@ impl Commit {
     /// # Errors
     /// When the folder is in no repository, when there is no such commit, or when the clone does not reach back to it.
     pub fn base(folder: &Path, named: &str) -> Result<Self, CommitError> {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let root = asked(folder, &["rev-parse", "--show-toplevel"])?;
-        let root = root.ok_or_else(|| {
-            let message = format!("`{}` is in no repository that Git reads", folder.display());
-            let help = "name a file with `--base FILE`, or run it in a clone; if Git says why: `git -C FOLDER status`";
-            CommitError::new(message, help)
-        })?;
-        let root = PathBuf::from(root);
+        Self::base_with(folder, named, &|name| env::var(name).ok())
+    }
+
+    fn base_with(folder: &Path, named: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, CommitError> {
+        let root = root_of(folder)?;
         let git = |arguments: &[&str]| asked(&root, arguments);
         let commit = |named: &str| {
             git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{named}^{{commit}}")])
         };
         let is_shallow = || Ok(git(&["rev-parse", "--is-shallow-repository"])?.as_deref() == Some("true"));
         let parents = parents(&root)?;
-        let is_target = TARGET_BRANCHES.iter().filter_map(|name| env::var(name).ok()).any(|branch| {
-            !branch.is_empty()
-                && (named == branch || named.strip_suffix(&branch).is_some_and(|start| start.ends_with('/')))
+        let head = git(&["rev-parse", "HEAD"])?.unwrap_or_default();
+        let is_target = target_of_merge(&head, variable).is_some_and(|branch| {
+            named == branch || named.strip_suffix(&branch).is_some_and(|start| start.ends_with('/'))
         });
         if let ([first, _], true) = (parents.as_slice(), is_target) {
             return match commit(first)? {
@@ -77,7 +112,7 @@ impl Commit {
             let message = format!("there is no commit `{named}`");
             return Err(CommitError::new(
                 message,
-                "fetch it with `git fetch origin`, or name another branch, tag or commit",
+                "fetch it with `git fetch origin`, or name another branch, tag or commit, or a file as `./FILE`",
             ));
         };
         match git(&["merge-base", "--end-of-options", &id, "HEAD"])? {
@@ -94,19 +129,24 @@ impl Commit {
         Self { root, id, reader: Mutex::new(None) }
     }
 
-    /// The stack files that it has and the working tree does not, by their paths from the root: YAML with a top-level key `stack`.
+    /// The stack files that it has and the working tree does not, by their paths from the root.
     pub fn deleted_stacks(&self) -> Vec<PathBuf> {
+        let is_gone = |path: &PathBuf| fs::symlink_metadata(self.root.join(path)).is_err();
+        self.stack_files().into_iter().map(|(path, _)| path).filter(is_gone).collect()
+    }
+
+    /// The stack files that it has, by their paths from the root, with their texts: YAML with a top-level key `stack`.
+    pub(crate) fn stack_files(&self) -> Vec<(PathBuf, String)> {
         let listed = git(&self.root).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", &self.id]).output();
         let listed = listed.map(|output| output.stdout).unwrap_or_default();
         let paths =
             listed.split(|byte| *byte == 0).filter_map(|path| std::str::from_utf8(path).ok()).map(PathBuf::from);
         let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-        let is_gone = |path: &PathBuf| fs::symlink_metadata(self.root.join(path)).is_err();
-        let is_stack = |path: &PathBuf| {
-            let content = self.read(path, LARGEST_STACK).unwrap_or_default();
-            String::from_utf8_lossy(&content).lines().any(|line| line.starts_with("stack:"))
+        let text = |path: PathBuf| {
+            let text = String::from_utf8(self.read(&path, LARGEST_STACK).ok()?).ok()?;
+            Stack::is_stack_file(&text).then_some((path, text))
         };
-        paths.filter(is_yaml).filter(is_gone).filter(is_stack).collect()
+        paths.filter(is_yaml).filter_map(text).collect()
     }
 
     /// Its hash.
@@ -132,7 +172,10 @@ fn too_short(named: &str) -> CommitError {
 /// The parents of the present commit, also those that a shallow clone does not have.
 fn parents(root: &Path) -> Result<Vec<String>, CommitError> {
     let head = asked(root, &["cat-file", "commit", "HEAD"])?.ok_or_else(|| {
-        CommitError::new("the repository has no commit yet", "commit the stack file, or name a file with `--base FILE`")
+        CommitError::new(
+            "the repository has no commit yet",
+            "commit the stack file, or name a file with `--base ./FILE`",
+        )
     })?;
     let header = head.lines().take_while(|line| !line.is_empty());
     Ok(header.filter_map(|line| line.strip_prefix("parent ")).map(str::to_owned).collect())
@@ -158,13 +201,22 @@ fn git(folder: &Path) -> Command {
 }
 
 /// What Git answers, without the end of the last line; nothing where it fails.
-fn asked(folder: &Path, arguments: &[&str]) -> Result<Option<String>, CommitError> {
+fn answered(folder: &Path, arguments: &[&str]) -> Result<Option<Vec<u8>>, CommitError> {
     let output = git(folder).args(arguments).output().map_err(|error| {
         let message = format!("`git` did not start: {error}");
-        CommitError::new(message, "install Git, or name a file with `--base FILE`")
+        CommitError::new(message, "install Git, or name a file with `--base ./FILE`")
     })?;
-    let text = output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
-    Ok(text.filter(|text| !text.is_empty()))
+    let mut answer = output.stdout;
+    if answer.last() == Some(&b'\n') {
+        answer.pop();
+    }
+    Ok(output.status.success().then_some(answer))
+}
+
+/// The same as text; nothing where it is empty.
+fn asked(folder: &Path, arguments: &[&str]) -> Result<Option<String>, CommitError> {
+    let answer = answered(folder, arguments)?.map(|answer| String::from_utf8_lossy(&answer).into_owned());
+    Ok(answer.filter(|answer| !answer.is_empty()))
 }
 
 /// A process of Git that answers with the content of objects.
@@ -264,6 +316,7 @@ mod tests {
     use super::*;
 
     fn run(folder: &Path, arguments: &[&str]) {
+        fs::create_dir_all(folder).unwrap();
         let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always"];
         let done = git(folder).args(identity).args(arguments).output().unwrap();
         assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -334,6 +387,43 @@ mod tests {
         }
         let nowhere = Commit::base(place.path(), "main").unwrap_err();
         assert!(nowhere.to_string().contains("is in no repository"), "{nowhere}");
+    }
+
+    #[test]
+    fn only_the_merge_commit_of_ci_has_the_base_as_its_first_parent() {
+        let place = tempfile::tempdir().unwrap();
+        let root = repository(place.path());
+        let id = |named: &str| asked(&root, &["rev-parse", named]).unwrap().unwrap();
+        let (main, work) = (id("main"), id("work"));
+        // The author merges main into the branch; CI merges the branch into main.
+        run(&root, &["merge", "main", "-m", "of the author"]);
+        let ours = id("HEAD");
+        run(&root, &["checkout", "--detach", "main"]);
+        run(&root, &["merge", "--no-ff", &work, "-m", "of CI"]);
+        let of_ci = id("HEAD");
+        let base = |head: &str, sha: &str| {
+            run(&root, &["checkout", "--detach", head]);
+            let variables = [("GITHUB_REF", "refs/pull/7/merge"), ("GITHUB_SHA", sha), ("GITHUB_BASE_REF", "main")];
+            let variable =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            Commit::base_with(&root, "main", &variable).unwrap().id().to_owned()
+        };
+        assert_eq!(base(&of_ci, &of_ci), main);
+        assert_eq!(base(&ours, &of_ci), main);
+        assert_ne!(base(&ours, &of_ci), work);
+        // Also where the clone has no branch of that name.
+        run(&root, &["branch", "--move", "main", "other"]);
+        assert_eq!(base(&of_ci, &of_ci), main);
+    }
+
+    #[test]
+    fn a_submodule_does_not_bring_its_own_base() {
+        let place = tempfile::tempdir().unwrap();
+        let (outer, inner) = (repository(&place.path().join("outer")), repository(&place.path().join("inner")));
+        run(&outer, &["rm", "-r", "--quiet", "stacks"]);
+        run(&outer, &["submodule", "add", &inner.display().to_string(), "stacks"]);
+        let base = Commit::base(&outer.join("stacks/stacks"), "main").unwrap();
+        assert_eq!(base.root().canonicalize().unwrap(), outer.canonicalize().unwrap());
     }
 
     #[test]

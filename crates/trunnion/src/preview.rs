@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -87,8 +87,9 @@ pub fn pairs(
         }
     }
     let mut environments: Vec<Option<String>> = environments.into_iter().map(Some).collect();
-    if environments.is_empty() {
-        environments.push(None);
+    let is_plain = |text: &Text| matches!(text, Text::Is(text) if Stack::environments_in(text).is_empty());
+    if environments.is_empty() || is_plain(&head) || is_plain(&before) {
+        environments.insert(0, None);
     }
     if let Some(only) = environment {
         environments = vec![Some(only.to_owned())];
@@ -98,6 +99,7 @@ pub fn pairs(
         Ok(BaseFiles::Commit(commit)) => options.clone().with_revision(Arc::clone(commit) as Arc<dyn Revision>),
         _ => options.clone(),
     };
+    let base_files = base;
     let pair = |environment: Option<String>| {
         let chosen = environment.as_deref();
         let has = |text: &str| chosen.is_none_or(|name| Stack::environments_in(text).iter().any(|known| known == name));
@@ -110,26 +112,53 @@ pub fn pairs(
                 Err(invalid) => Side::Unknown(invalid_problem(&invalid)),
             },
         };
-        let head = match side(&head, options) {
+        let (head, base) = (side(&head, options), side(&before, &in_base));
+        // A file that never had the environment has nothing to say of it.
+        if chosen.is_some() && matches!((&head, &base), (Side::Missing, Side::Missing)) {
+            return None;
+        }
+        let head = match head {
             Side::Stack(stack) => Ok(*stack),
             Side::Unknown(problem) => Err(problem),
             Side::Missing => Err(gone(file, chosen)),
         };
-        Pair { file: file.to_path_buf(), base: side(&before, &in_base), environment, head, has_same_text }
+        let mut pair = Pair { file: file.to_path_buf(), base, environment, head, has_same_text };
+        if let (Side::Missing, Ok(head), Ok(BaseFiles::Commit(commit))) = (&pair.base, &pair.head, base_files)
+            && let Some(stack) = in_another_file(commit, (file, head), &in_base)
+        {
+            pair.base = Side::Stack(Box::new(stack));
+        }
+        Some(pair)
     };
-    environments.into_iter().map(pair).collect()
+    environments.into_iter().filter_map(pair).collect()
+}
+
+/// The same stack in another file of the base: one that was renamed, or that has a second file now.
+fn in_another_file(commit: &Commit, (file, head): (&Path, &Stack), options: &LoadOptions) -> Option<Stack> {
+    let folder = inside(commit.root(), file).and_then(|path| path.parent().map(Path::to_path_buf));
+    commit.stack_files().into_iter().find_map(|(path, text)| {
+        // In the same folder, paths begin as those of the file do.
+        let is_beside = path.parent() == folder.as_deref();
+        let name = path.file_name().filter(|_| is_beside);
+        let path = name.map_or_else(|| commit.root().join(&path), |name| file.with_file_name(name));
+        let environments = Stack::environments_in(&text).into_iter().map(Some).chain([None]);
+        let parsed = |environment: Option<String>| Stack::parse(&text, &path, environment.as_deref(), options).ok();
+        environments.filter_map(parsed).find(|stack| is_same_stack(head, stack))
+    })
 }
 
 /// What was applied stays, and nobody plans it any more.
 fn gone(file: &Path, environment: Option<&str>) -> Problem {
-    let file = file.display();
-    let (what, of) = match environment {
-        Some(name) => (format!("`{file}` has no environment `{name}` any more"), format!(" --env {name}")),
-        None => (format!("the stack file `{file}` is not there any more"), String::new()),
+    let file = file.display().to_string();
+    let what = match environment {
+        Some(name) => format!("`{file}` has no environment `{name}` any more"),
+        None => format!("the stack file `{file}` is not there any more"),
     };
+    let environment = environment.map(str::to_owned);
+    let command = command("destroy", &Origin { file, environment, ..Origin::default() });
     Problem {
         message: format!("{what}: what was applied of it stays, and costs what it costs"),
-        help: Some(format!("delete it first, with the file as it was: `trunnion destroy {file}{of}`")),
+        help: Some(format!("delete it first, with the file as it was: `{command}`")),
     }
 }
 
@@ -160,10 +189,19 @@ fn text_in(base: &BaseFiles, file: &Path) -> Text {
 
 /// The path of a file from the root of its repository. It need not exist.
 fn inside(root: &Path, file: &Path) -> Option<PathBuf> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).ok()?;
     let root = fs::canonicalize(root).ok()?;
-    Some(folder.strip_prefix(root).ok()?.join(file.file_name()?))
+    let here = std::env::current_dir().ok()?.join(file);
+    let mut path = PathBuf::new();
+    for part in here.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(path.pop()),
+            part => path.push(part),
+        }
+    }
+    // Links within the repository are not followed: they may be other ones in the base.
+    let above = path.ancestors().filter(|above| fs::canonicalize(above).is_ok_and(|above| above == root)).last()?;
+    Some(path.strip_prefix(above).ok()?.to_path_buf())
 }
 
 fn invalid_problem(invalid: &Invalid) -> Problem {
@@ -330,7 +368,7 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
             previewed.verdicts.extend(protected(base, &plan));
         }
         previewed.plan = Some(plan);
-        previewed.command = Some(command(&origin));
+        previewed.command = Some(command("apply", &origin));
         let Some(base) = base else { return Ok(previewed) };
         match self.plan_other(base, None, interrupt).await {
             Err(Error::Interrupted) => Err(Error::Interrupted),
@@ -343,10 +381,10 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
     }
 }
 
-/// The command that applies a stack.
-fn command(origin: &Origin) -> String {
+/// A command for a stack, quoted for a shell.
+fn command(verb: &str, origin: &Origin) -> String {
     let environment = origin.environment.iter().flat_map(|name| ["--env", name]);
-    let words = ["trunnion", "apply", &origin.file].into_iter().chain(environment);
+    let words = ["trunnion", verb, &origin.file].into_iter().chain(environment);
     let words = words.chain(origin.sandbox.then_some("--sandbox"));
     let quoted = words.map(|word| shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned));
     quoted.collect::<Vec<_>>().join(" ")
