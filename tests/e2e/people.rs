@@ -27,7 +27,7 @@ fn commands_of_other_tools_suggest_the_command_to_type() {
         ("deploy", "`trunnion apply`"),
         ("up", "`trunnion apply`"),
         ("init", "`trunnion plan`"),
-        ("preview", "`trunnion plan`"),
+        ("diff", "`trunnion plan`"),
         ("refresh", "`trunnion plan`"),
         ("output", "`trunnion show`"),
         ("down", "`trunnion destroy`"),

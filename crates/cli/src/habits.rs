@@ -71,7 +71,7 @@ fn of_other_tools(typed: &str) -> Option<&'static str> {
         "refresh" => "every plan reads the present state of AWS; type `trunnion plan`",
         "up" | "deploy" | "update" | "create" | "run" | "start" => "type `trunnion apply`",
         "down" | "delete" | "remove" | "rm" | "teardown" | "undeploy" | "stop" => "type `trunnion destroy`",
-        "preview" | "diff" | "changes" => "type `trunnion plan`",
+        "diff" | "changes" => "type `trunnion plan`",
         "version" => "type `trunnion --version`",
         "fmt" | "format" => "stack files are not reformatted; to check one, type `trunnion validate`",
         "lint" | "check" => "to check a stack file, type `trunnion validate`",

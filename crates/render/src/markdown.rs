@@ -192,7 +192,7 @@ pub(crate) fn words(effect: Effect) -> &'static str {
     }
 }
 
-fn remark(remark: &Remark) -> String {
+pub(crate) fn remark(remark: &Remark) -> String {
     let detail = match &remark.detail {
         None => String::new(),
         Some(Detail::Help(help)) => format!(" *Help: {}*", prose(help)),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use trunnion_engine::{
-    Document, Summary as Counts,
+    Document, Note, Summary as Counts,
     preview::{InBase, Preview, Previewed, Problem, Severity, Verdict},
 };
 use trunnion_estimate::Decimal;
@@ -11,22 +11,36 @@ use trunnion_estimate::Decimal;
 use crate::{
     estimate::{Estimated, Unpriced, hourly_change, users_change},
     markdown::{
-        Part, about, changes, code, cost_of, details_of, fitted, lost_of, prose, remarks, summary, table, words,
+        Part, about, changes, code, cost_of, details_of, fitted, lost_of, prose, remark, remarks, summary, table, words,
     },
-    tree::{Effect, Tree},
+    tree::{Effect, Remark, Tree},
     value::safe,
 };
 
 /// A preview in Markdown, shorter than [`LONGEST`](crate::LONGEST) like that of [plans](crate::markdown): what is deleted or replaced,
 /// verdicts and notes are never left out.
 pub fn preview(preview: &Preview) -> String {
-    let mut texts = vec![vec![Part::always(head(preview))]];
-    texts.extend(preview.stacks.iter().map(stack));
+    let shared = shared_notes(preview);
+    let mut texts = vec![vec![Part::always(head(preview, &shared))]];
+    texts.extend(preview.stacks.iter().map(|one| stack(one, &shared)));
     fitted(&texts)
 }
 
+/// The notes that several stacks have, each with their number.
+fn shared_notes(preview: &Preview) -> Vec<(Note, usize)> {
+    let mut notes: Vec<(Note, usize)> = Vec::new();
+    for note in preview.stacks.iter().filter_map(|stack| stack.plan.as_ref()).flat_map(|plan| &plan.remarks.notes) {
+        match notes.iter_mut().find(|(known, _)| known == note) {
+            Some((_, count)) => *count += 1,
+            None => notes.push((note.clone(), 1)),
+        }
+    }
+    notes.retain(|(_, count)| *count > 1);
+    notes
+}
+
 /// The headline, the base, and how many stacks are left out.
-fn head(preview: &Preview) -> String {
+fn head(preview: &Preview, shared: &[(Note, usize)]) -> String {
     let own: Vec<Document> = preview.stacks.iter().filter_map(Previewed::own).collect();
     let mut parts = vec![match preview.stacks.len() {
         0 => "No stack changes".to_owned(),
@@ -71,6 +85,12 @@ fn head(preview: &Preview) -> String {
             let _ = writeln!(text, "{count} stacks are the same in the base and left out.");
         }
     }
+    if !shared.is_empty() {
+        text += "\n### Notes on several stacks\n\n";
+    }
+    for (note, count) in shared {
+        let _ = writeln!(text, "{}  In {count} stacks.", remark(&Remark::of(note)));
+    }
     text
 }
 
@@ -111,10 +131,13 @@ fn differences(plans: &[Document]) -> Vec<String> {
     costs.chain([users_change(users)]).collect()
 }
 
-fn stack(stack: &Previewed) -> Vec<Part> {
+fn stack(stack: &Previewed, shared: &[(Note, usize)]) -> Vec<Part> {
     let environment = stack.environment.as_ref().map(|name| format!(" ({})", prose(&safe(name)))).unwrap_or_default();
     let mut top = format!("## {}{environment}\n\n", code(&safe(&stack.file)));
-    let (own, pending) = (stack.own(), stack.pending());
+    let (mut own, pending) = (stack.own(), stack.pending());
+    if let Some(own) = &mut own {
+        own.remarks.notes.retain(|note| shared.iter().all(|(known, _)| known != note));
+    }
     let own = own.as_ref().map(|own| (own, Tree::of(own)));
     if let Some((own, tree)) = &own {
         if own.compared.steps.is_empty() && pending.is_some() {

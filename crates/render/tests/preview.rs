@@ -35,6 +35,10 @@ fn stack(number: usize, of_each: usize, path: &str) -> Value {
                 "summary": {"create": of_each, "update": 0, "replace": of_each, "delete": of_each, "unchanged": 3},
                 "changes": changes, "steps": steps.collect::<Vec<_>>(),
             },
+            "remarks": {"notes": [
+                {"code": "a", "message": "the same of all ".to_owned() + &"x".repeat(1_000)},
+                {"code": "a", "message": format!("own of {number}")},
+            ]},
         },
     })
 }
@@ -65,6 +69,7 @@ fn a_preview_begins_with_everything_and_tells_apart_what_is_pending() {
     let headline = "**2 stacks change · 4 to create · 4 to replace · 2 to delete · ⛔ 2 verdicts forbid it**";
     assert!(text.contains(headline), "{text}");
     assert!(text.contains("3 stacks are the same in the base and left out."), "{text}");
+    assert_eq!((text.matches("the same of all").count(), text.matches("own of 1").count()), (1, 1), "{text}");
     let (own, pending) = text.split_once("Deleted and replaced by what the base asks for, not applied yet").unwrap();
     assert!(own.contains("`iam_role.s0n2`") && !own.contains("`iam_role.s0n0`"), "{own}");
     assert!(pending.contains("`iam_role.s0n0`") && pending.contains("<details>"), "{pending}");
