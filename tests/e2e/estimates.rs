@@ -231,6 +231,29 @@ fn what_is_proposed_fits_into_the_subnet() {
 }
 
 #[test]
+fn a_budget_with_unpriced_parts_says_at_least() {
+    let sandbox = SandboxProcess::start(&[]);
+    let text = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap();
+    let stage = Stage::new(&(text + "budget: { hourly: 0.1 }\n")).at(&sandbox);
+    let refused = stage.run(&["plan"]);
+    assert!(refused.said().contains("the plan leads to at least 0.2"), "{}", refused.said());
+}
+
+#[test]
+fn elastic_ips_of_all_pools_are_compared_with_the_quota() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "10000"]);
+    let pool = "instance_type: c5n.18xlarge, zone: us-east-1a, interfaces: 15, addresses: 38, tracking: untracked, public_ip: true";
+    let pools = format!("pools:\n  one: {{ {pool} }}\n  other: {{ {pool} }}\n");
+    let text = in_us_east_1("minimal.yaml").replace("pools:\n", &pools);
+    let workload = "workload: { virtual_users: 600000, targets: { private: 0, public: 5 } }\n";
+    let stage = Stage::new(&(text + workload)).at(&sandbox);
+    let refused = stage.run(&["plan"]).stderr.replace(['\n', '│'], " ");
+    let refused = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+    // The other pool's counts, too.
+    assert!(refused.contains("public_addresses: 5") && refused.contains("the stack's 6 Elastic IPs"), "{refused}");
+}
+
+#[test]
 fn what_has_no_price_any_more_is_said_in_the_difference() {
     let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
     let with = |of: &str| in_us_east_1("minimal.yaml").replace("c7i.xlarge", of);

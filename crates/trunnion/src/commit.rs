@@ -417,6 +417,32 @@ mod tests {
     }
 
     #[test]
+    fn deleted_stacks_are_found_however_they_are_written() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("ends in a space ");
+        run(&root, &["init", "--initial-branch=main"]);
+        for (name, text) in [
+            ("plain.yaml", "stack: a\n"),
+            ("quoted.yml", "\"stack\": a\n"),
+            ("spaced.yaml", "# first\nstack : a\n"),
+            ("asked.yaml", "? stack\n: a\n"),
+            ("inner.yaml", "other: { stack: a }\n"),
+            ("kept.yaml", "stack: a\n"),
+            ("text.txt", "stack: a\n"),
+        ] {
+            fs::write(root.join(name), text).unwrap();
+        }
+        run(&root, &["add", "."]);
+        run(&root, &["commit", "-m", "one"]);
+        run(
+            &root,
+            &["rm", "--quiet", "plain.yaml", "quoted.yml", "spaced.yaml", "asked.yaml", "inner.yaml", "text.txt"],
+        );
+        let base = Commit::base(&root, "main").unwrap();
+        assert_eq!(base.deleted_stacks(), ["asked.yaml", "plain.yaml", "quoted.yml", "spaced.yaml"].map(PathBuf::from));
+    }
+
+    #[test]
     fn a_submodule_does_not_bring_its_own_base() {
         let place = tempfile::tempdir().unwrap();
         let (outer, inner) = (repository(&place.path().join("outer")), repository(&place.path().join("inner")));
