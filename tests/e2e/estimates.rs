@@ -271,12 +271,17 @@ fn a_plan_without_changes_says_what_stands() {
     stage.converge(&[]);
     let plan = stage.succeed(&["plan"]).stdout;
     assert!(plan.contains(" match the stack. It costs 0.25 USD an hour and holds 17,572 virtual users."), "{plan}");
-    stage.write(
-        "stack.yaml",
-        fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap().replace("eu-west-3", "ap-southeast-7"),
-    );
-    let unpriced = stage.run(&["plan", "--summary"]);
-    assert!(!unpriced.stdout.contains("0.00"), "{}", unpriced.stdout);
+}
+
+#[test]
+fn what_has_no_price_at_all_is_no_zero() {
+    let sandbox = SandboxProcess::start(&[]);
+    let text = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap().replace("eu-west-3", "ap-southeast-7");
+    let text = text.replace("zone: ap-southeast-7a }", "zone: ap-southeast-7a, interfaces: 2 }");
+    let stage = Stage::new(&text.replace("control_plane:\n", "control_plane:\n  public_ip: false\n")).at(&sandbox);
+    let plan = stage.succeed(&["plan"]).stdout;
+    assert!(plan.contains("15 to create · unpriced parts · +17,572 virtual users"), "{plan}");
+    assert!(plan.contains("in all   unpriced: c7i.xlarge") && !plan.contains("0.00"), "{plan}");
 }
 
 #[test]

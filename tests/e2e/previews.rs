@@ -1,6 +1,6 @@
 //! What a pull request changes, compared with its base.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use serde_json::Value;
 use trunnion_tests::{SandboxProcess, Stage, root};
@@ -198,7 +198,6 @@ fn files_that_a_stack_names_are_those_of_each_side() {
     stage.edit("boot/own.tera", "../../../../../../proc/self/environ");
     let text = markdown(&stage);
     assert!(text.contains("❌ 1 stack has no plan") && !text.contains("PATH="), "{text}");
-    assert!(Path::new("/proc/self/environ").exists());
 }
 
 /// The codes of all verdicts.
@@ -240,6 +239,14 @@ fn no_file_of_the_change_takes_the_place_of_the_base() {
     // An environment that hides the stack itself.
     stage.write("stack.yaml", bad.clone() + "environments: { x: {} }\n");
     denied(&stage, &["stack.yaml"]);
+
+    // A protected host under another name.
+    let renamed = bad.replace("small: {", "large: {").replace("pool: small", "pool: large");
+    stage.write("stack.yaml", renamed + "moved: [{ from: small, to: large }]\n");
+    let (found, code) = preview(&stage, &[]);
+    let of_host =
+        |verdict: &Value| verdict["message"].as_str().unwrap().contains("`instance.large[0]` would be replaced");
+    assert!(code == 1 && found["stacks"][0]["verdicts"].as_array().unwrap().iter().any(of_host), "{found}");
 
     // A file that is a link to another one.
     fs::remove_file(stage.path("stack.yaml")).unwrap();

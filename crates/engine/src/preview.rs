@@ -32,7 +32,7 @@ pub struct Base {
     /// The hash of the commit that is read; absent for a file, and where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Why nothing can be read there. Every change is shown then, whoever asks for it.
+    /// Why nothing can be read there. Then every change is shown, also what the base asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
 }

@@ -128,7 +128,12 @@ fn rest(estimate: &Estimate, currency: &str) -> Vec<[String; 2]> {
             _ => "the control plane, its logs and the generator binaries",
         };
         let unpriced = if is_priced { "" } else { " and unpriced parts" };
-        [group.to_owned(), format!("{what} · {} {currency} an hour{unpriced}", rounded(sum, 2))]
+        let cost = if sum.is_zero() && !is_priced {
+            "unpriced".to_owned()
+        } else {
+            format!("{} {currency} an hour{unpriced}", rounded(sum, 2))
+        };
+        [group.to_owned(), format!("{what} · {cost}")]
     };
     groups.into_iter().map(row).collect()
 }
@@ -179,13 +184,16 @@ pub(crate) fn hourly_change(difference: Decimal, currency: &str, unpriced: Unpri
     let hourly = [2, 4, 6].map(|places| rounded(difference, places)).into_iter().find(|amount| !amount.is_zero());
     let hourly = hourly.unwrap_or_else(|| rounded(Decimal::ZERO, 2));
     let sign = if hourly.is_sign_negative() { "" } else { "+" };
-    let and = match (unpriced.more, unpriced.fewer) {
-        (false, false) => "",
-        (true, false) => " and unpriced parts",
-        (false, true) => " and fewer unpriced parts",
-        (true, true) => " and other unpriced parts",
+    let parts = match (unpriced.more, unpriced.fewer) {
+        (false, false) => return format!("{sign}{hourly} {currency} an hour"),
+        (true, false) => "unpriced parts",
+        (false, true) => "fewer unpriced parts",
+        (true, true) => "other unpriced parts",
     };
-    format!("{sign}{hourly} {currency} an hour{and}")
+    if difference.is_zero() {
+        return parts.to_owned();
+    }
+    format!("{sign}{hourly} {currency} an hour and {parts}")
 }
 
 /// `+1,939,393 virtual users`

@@ -1,7 +1,7 @@
 //! Writes plans as GitHub's Markdown, for the comment of a pull request. Whatever comes from a stack or from AWS is shown as text: no
 //! value can become markup, a link or a mention.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use trunnion_engine::{Action, Document};
 
@@ -52,7 +52,7 @@ impl Part {
     }
 }
 
-/// Texts of parts, one below the other. Of equally heavy parts, the shortest are kept.
+/// Texts of parts, one below the other. Of equally heavy parts, the shortest are kept. The last line says what is left out.
 pub(crate) fn fitted(texts: &[Vec<Part>]) -> String {
     let length = |text: &str| text.chars().count();
     let parts = || texts.iter().flatten();
@@ -64,22 +64,37 @@ pub(crate) fn fitted(texts: &[Vec<Part>]) -> String {
         .map(|(at, part)| (part.weight, length(&part.text).saturating_sub(length(&part.instead)), at))
         .collect();
     order.sort_unstable();
-    let mut is_left_out = vec![false; parts().count()];
-    for (_, more, at) in order {
+    // Where each part is that does not fit.
+    let mut left_out = BTreeMap::new();
+    for (weight, more, at) in order {
         match left.checked_sub(more) {
             Some(rest) => left = rest,
-            None => is_left_out[at] = true,
+            None => drop(left_out.insert(at, weight)),
         }
     }
-    let mut is_left_out = is_left_out.into_iter();
-    let text = |parts: &Vec<Part>| {
-        let part = |part: &Part| match is_left_out.next() {
-            Some(true) => part.instead.clone(),
-            _ => part.text.clone(),
-        };
-        parts.iter().map(part).collect::<String>()
+    let mut at = 0..;
+    let mut part = |part: &Part| match at.next() {
+        Some(at) if left_out.contains_key(&at) => part.instead.clone(),
+        _ => part.text.clone(),
     };
-    texts.iter().map(text).collect::<Vec<_>>().join("\n")
+    let text = |parts: &Vec<Part>| parts.iter().map(&mut part).collect::<String>();
+    let shown = texts.iter().map(text).collect::<Vec<_>>().join("\n");
+    let named = [
+        (Weight::Details, "details"),
+        (Weight::Cost, "cost and capacity"),
+        (Weight::Changes, "what is created and changed"),
+        (Weight::Lost, "why resources are deleted and replaced"),
+    ];
+    let named = named.into_iter().filter(|(weight, _)| left_out.values().any(|one| one == weight));
+    match named.map(|(_, name)| name).collect::<Vec<_>>().as_slice() {
+        [] => shown,
+        named => {
+            format!(
+                "{shown}\nLeft out of some plans, because a comment has a limit: {}. `trunnion plan` shows everything.\n",
+                named.join(", ")
+            )
+        }
+    }
 }
 
 /// A plan alone.
@@ -128,14 +143,7 @@ pub(crate) fn lost_of(tree: &Tree, title: &str) -> Part {
 pub(crate) fn changes(tree: &Tree, title: &str) -> Part {
     let others = || entries(tree).filter(|entry| !is_lost(entry));
     let resources: usize = others().map(|entry| entry.count).sum();
-    let instead = match resources {
-        0 => String::new(),
-        _ => {
-            format!(
-                "\n### {title}\n\n{resources} resources, too many for a comment: `trunnion plan --summary` lists them.\n"
-            )
-        }
-    };
+    let instead = if resources == 0 { String::new() } else { format!("\n{title}: {resources} resources\n") };
     Part { weight: Weight::Changes, text: table(title, &["", "resource", "changes"], others().map(kept)), instead }
 }
 
@@ -148,11 +156,8 @@ pub(crate) fn cost_of(tree: &Tree) -> Part {
 /// The attributes, folded.
 pub(crate) fn details_of(tree: &Tree) -> Part {
     let text = details(entries(tree));
-    let instead = if text.is_empty() { String::new() } else { LEFT_OUT.to_owned() };
-    Part { weight: Weight::Details, text, instead }
+    Part { weight: Weight::Details, text, instead: String::new() }
 }
-
-const LEFT_OUT: &str = "\nThe details are left out, because a comment has a limit: `trunnion plan` shows them.\n";
 
 fn entries(tree: &Tree) -> impl Iterator<Item = &Entry> {
     tree.sections.iter().flat_map(|section| &section.entries)

@@ -11,14 +11,15 @@ use trunnion_estimate::Decimal;
 use crate::{
     estimate::{Estimated, Unpriced, hourly_change, users_change},
     markdown::{
-        Part, about, changes, code, cost_of, details_of, fitted, lost_of, prose, remark, remarks, summary, table, words,
+        Part, Weight, about, changes, code, cost_of, details_of, fitted, lost_of, prose, remark, remarks, summary,
+        table, words,
     },
     tree::{Effect, Remark, Tree},
     value::safe,
 };
 
-/// A preview in Markdown, shorter than [`LONGEST`](crate::LONGEST) like that of [plans](crate::markdown): what is deleted or replaced,
-/// verdicts and notes are never left out.
+/// A preview in Markdown, shorter than [`LONGEST`](crate::markdown::LONGEST) as long as what is never left out fits: what is deleted or
+/// replaced, verdicts, notes and commands.
 pub fn preview(preview: &Preview) -> String {
     let shared = shared_notes(preview);
     let mut texts = vec![vec![Part::always(head(preview, &shared))]];
@@ -66,7 +67,7 @@ fn head(preview: &Preview, shared: &[(Note, usize)]) -> String {
         (Some(problem), _) => {
             let _ = writeln!(
                 text,
-                "- ⚠️ The base {} cannot be read, so every change is shown, whoever asks for it: {}",
+                "- ⚠️ The base {} cannot be read, so every change is shown, also what the base asks for: {}",
                 code(&safe(&base.named)),
                 said(problem)
             );
@@ -151,8 +152,14 @@ fn stack(stack: &Previewed, shared: &[(Note, usize)]) -> Vec<Part> {
         {
             let _ = writeln!(top, "{}\n", prose(&Estimated::of(estimate).changes.join(" · ")));
         }
-        top += &about(tree);
     }
+    let about = Part {
+        weight: Weight::Cost,
+        text: own.as_ref().map(|(_, tree)| about(tree)).unwrap_or_default(),
+        instead: String::new(),
+    };
+    let title = Part::always(top);
+    let mut top = String::new();
     if let Some(problem) = &stack.problem {
         let _ = writeln!(top, "- ❌ {}", said(problem));
     }
@@ -163,8 +170,10 @@ fn stack(stack: &Previewed, shared: &[(Note, usize)]) -> Vec<Part> {
             let _ = writeln!(top, "- ⚠️ It is not compared with the base: {}", said(problem));
         }
     }
-    let Some((own, tree)) = own else { return vec![Part::always(top)] };
+    let Some((own, tree)) = own else { return vec![title, Part::always(top)] };
     let mut parts = vec![
+        title,
+        about,
         Part::always(top),
         lost_of(&tree, "Deleted and replaced"),
         changes(&tree, "Created and changed"),
@@ -180,10 +189,11 @@ fn stack(stack: &Previewed, shared: &[(Note, usize)]) -> Vec<Part> {
         let _ = write!(end, "\n### Notes\n\n{notes}");
     }
     if let Some(command) = &stack.command {
-        let digest = code(&safe(&own.compared.digest));
-        let _ = writeln!(end, "\nTo apply it: {}. It asks for what has the digest {digest}.", code(&safe(command)));
+        let _ = writeln!(end, "\nTo apply it: {}", code(&safe(command)));
     }
     parts.push(Part::always(end));
+    let digest = format!("\nDigest of what it asks for: {}\n", code(&safe(&own.compared.digest)));
+    parts.push(Part { weight: Weight::Cost, text: digest, instead: String::new() });
     parts.push(details_of(&tree));
     parts
 }

@@ -9,7 +9,7 @@ use std::{
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use trunnion_stack::{Revision, Stack};
@@ -19,6 +19,7 @@ pub struct Commit {
     root: PathBuf,
     id: String,
     reader: Mutex<Option<Reader>>,
+    stack_files: OnceLock<Vec<(PathBuf, String)>>,
 }
 
 /// Why no commit was found.
@@ -126,17 +127,21 @@ impl Commit {
     }
 
     fn at(root: PathBuf, id: String) -> Self {
-        Self { root, id, reader: Mutex::new(None) }
+        Self { root, id, reader: Mutex::new(None), stack_files: OnceLock::new() }
     }
 
     /// The stack files that it has and the working tree does not, by their paths from the root.
     pub fn deleted_stacks(&self) -> Vec<PathBuf> {
         let is_gone = |path: &PathBuf| fs::symlink_metadata(self.root.join(path)).is_err();
-        self.stack_files().into_iter().map(|(path, _)| path).filter(is_gone).collect()
+        self.stack_files().iter().map(|(path, _)| path.clone()).filter(is_gone).collect()
     }
 
     /// The stack files that it has, by their paths from the root, with their texts: YAML with a top-level key `stack`.
-    pub(crate) fn stack_files(&self) -> Vec<(PathBuf, String)> {
+    pub(crate) fn stack_files(&self) -> &[(PathBuf, String)] {
+        self.stack_files.get_or_init(|| self.read_stack_files())
+    }
+
+    fn read_stack_files(&self) -> Vec<(PathBuf, String)> {
         let listed = git(&self.root).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", &self.id]).output();
         let listed = listed.map(|output| output.stdout).unwrap_or_default();
         let paths =

@@ -217,6 +217,7 @@
 //! | [`aws`] | the provider and the state store for AWS |
 //! | [`render`] | a plan as text for a terminal |
 //! | [`report`] | events and the outcome as JSON |
+//! | [`preview`] | what a pull request changes, compared with its base |
 //! | [`sandbox`] | a stand-in for AWS, with the feature `sandbox` |
 //! | [`catalog`] | instance types, and the partitions and limits of AWS |
 //!

@@ -13,7 +13,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use trunnion_blueprint as blueprint;
 pub use trunnion_engine::preview::{Base, InBase, Preview, Previewed, Problem, Severity, Stands, Verdict};
-use trunnion_engine::{Action, Document, Origin, StateStore};
+use trunnion_engine::{Action, Address, Document, DocumentChange, Origin, StateStore};
 use trunnion_stack::{Diagnostic, Invalid, LoadOptions, Revision, Stack};
 
 use crate::{Commit, CommitError, Engine, Error, Options, OverBudget, Provider};
@@ -99,7 +99,6 @@ pub fn pairs(
         Ok(BaseFiles::Commit(commit)) => options.clone().with_revision(Arc::clone(commit) as Arc<dyn Revision>),
         _ => options.clone(),
     };
-    let base_files = base;
     let pair = |environment: Option<String>| {
         let chosen = environment.as_deref();
         let has = |text: &str| chosen.is_none_or(|name| Stack::environments_in(text).iter().any(|known| known == name));
@@ -112,9 +111,9 @@ pub fn pairs(
                 Err(invalid) => Side::Unknown(invalid_problem(&invalid)),
             },
         };
-        let (head, base) = (side(&head, options), side(&before, &in_base));
+        let (head, side_of_base) = (side(&head, options), side(&before, &in_base));
         // A file that never had the environment has nothing to say of it.
-        if chosen.is_some() && matches!((&head, &base), (Side::Missing, Side::Missing)) {
+        if chosen.is_some() && matches!((&head, &side_of_base), (Side::Missing, Side::Missing)) {
             return None;
         }
         let head = match head {
@@ -122,8 +121,8 @@ pub fn pairs(
             Side::Unknown(problem) => Err(problem),
             Side::Missing => Err(gone(file, chosen)),
         };
-        let mut pair = Pair { file: file.to_path_buf(), base, environment, head, has_same_text };
-        if let (Side::Missing, Ok(head), Ok(BaseFiles::Commit(commit))) = (&pair.base, &pair.head, base_files)
+        let mut pair = Pair { file: file.to_path_buf(), base: side_of_base, environment, head, has_same_text };
+        if let (Side::Missing, Ok(head), Ok(BaseFiles::Commit(commit))) = (&pair.base, &pair.head, base)
             && let Some(stack) = in_another_file(commit, (file, head), &in_base)
         {
             pair.base = Side::Stack(Box::new(stack));
@@ -136,13 +135,13 @@ pub fn pairs(
 /// The same stack in another file of the base: one that was renamed, or that has a second file now.
 fn in_another_file(commit: &Commit, (file, head): (&Path, &Stack), options: &LoadOptions) -> Option<Stack> {
     let folder = inside(commit.root(), file).and_then(|path| path.parent().map(Path::to_path_buf));
-    commit.stack_files().into_iter().find_map(|(path, text)| {
+    commit.stack_files().iter().find_map(|(path, text)| {
         // In the same folder, paths begin as those of the file do.
         let is_beside = path.parent() == folder.as_deref();
         let name = path.file_name().filter(|_| is_beside);
-        let path = name.map_or_else(|| commit.root().join(&path), |name| file.with_file_name(name));
-        let environments = Stack::environments_in(&text).into_iter().map(Some).chain([None]);
-        let parsed = |environment: Option<String>| Stack::parse(&text, &path, environment.as_deref(), options).ok();
+        let path = name.map_or_else(|| commit.root().join(path), |name| file.with_file_name(name));
+        let environments = Stack::environments_in(text).into_iter().map(Some).chain([None]);
+        let parsed = |environment: Option<String>| Stack::parse(text, &path, environment.as_deref(), options).ok();
         environments.filter_map(parsed).find(|stack| is_same_stack(head, stack))
     })
 }
@@ -365,7 +364,7 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
             }
         };
         if let Some(base) = base.as_ref().filter(|_| !trust_head) {
-            previewed.verdicts.extend(protected(base, &plan));
+            previewed.verdicts.extend(protected(base, head, &plan));
         }
         previewed.plan = Some(plan);
         previewed.command = Some(command("apply", &origin));
@@ -390,24 +389,28 @@ fn command(verb: &str, origin: &Origin) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// What the base protects and the plan deletes or replaces.
-fn protected(base: &Stack, plan: &Document) -> Vec<Verdict> {
+/// What the base protects and the plan deletes or replaces, also under another name.
+fn protected(base: &Stack, head: &Stack, plan: &Document) -> Vec<Verdict> {
+    let moves = blueprint::moves(head);
+    let protecting = |address: &Address| {
+        let renamed = moves.iter().filter(|one| one.kind == address.kind && one.to == address.name);
+        let former = renamed.map(|one| Address { name: one.from.clone(), ..address.clone() });
+        let mut names = [address.clone()].into_iter().chain(former);
+        names.find(|address| blueprint::is_protected(base, address)).map(|address| blueprint::protecting_key(&address))
+    };
     let is_lost = |action: Action| matches!(action, Action::Delete | Action::Replace);
     let lost = plan.compared.changes.iter().filter(|change| is_lost(change.action));
-    let verdict = |change: &trunnion_engine::DocumentChange| {
+    let verdict = |change: &DocumentChange| {
+        let key = protecting(&change.address)?;
         let action = if change.action == Action::Delete { "deleted" } else { "replaced" };
-        Verdict {
+        Some(Verdict {
             severity: Severity::Deny,
             code: "plan::protected".to_owned(),
-            message: format!(
-                "`{}` would be {action}, but the base protects it (`{}`)",
-                change.address,
-                blueprint::protecting_key(&change.address)
-            ),
+            message: format!("`{}` would be {action}, but the base protects it (`{key}`)", change.address),
             help: Some("remove the protection in a pull request of its own, and merge that first".to_owned()),
-        }
+        })
     };
-    lost.filter(|change| blueprint::is_protected(base, &change.address)).map(verdict).collect()
+    lost.filter_map(verdict).collect()
 }
 
 /// Whether two versions of a stack are the same one: its resources, its place and its state.
