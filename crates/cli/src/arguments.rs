@@ -216,6 +216,9 @@ pub(crate) struct Preview {
     /// Take budget, workload, prices and protection from the stack files as they are now
     #[arg(long)]
     pub(crate) trust_head: bool,
+    /// Make no call to AWS: compare the files with those of the base, as if the base were applied
+    #[arg(long, conflicts_with_all = ["sandbox", "transcript"])]
+    pub(crate) offline: bool,
     #[command(flatten)]
     pub(crate) cloud: CloudArguments,
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 use trunnion::{
     CancellationToken, Commit, CommitError, Error, ExitCode, Options,
-    preview::{Base, BaseFiles, Pair, Preview, Previewed, Problem, pairs},
+    preview::{Base, BaseFiles, Pair, Preview, Previewed, Problem, Terms, pairs},
 };
 
 use super::{
@@ -26,7 +26,7 @@ const AT_ONCE: usize = 8;
 
 /// Prints the preview. The exit code says whether it is complete and nothing forbids the change.
 pub(crate) async fn preview(arguments: Arguments, output: Output) -> Result<ExitCode, Failure> {
-    let Arguments { files, base: named, env, allow_file, format, trust_head, cloud } = arguments;
+    let Arguments { files, base: named, env, allow_file, format, trust_head, offline, cloud } = arguments;
     for file in &files {
         stack_file::exists(file, "preview")?;
     }
@@ -40,14 +40,16 @@ pub(crate) async fn preview(arguments: Arguments, output: Output) -> Result<Exit
     }
     let all = files.iter().flat_map(|file| pairs(file, env.as_deref(), found.as_ref(), &options));
     let (same, different): (Vec<Pair>, Vec<Pair>) = all.partition(Pair::is_unchanged);
+    let mut terms = Terms::new();
+    terms.trust_head = trust_head;
     let interrupt = signals::interrupt();
     let what = format!("planning {} stacks", different.len());
     let work = async {
-        let planned = planned(different, &cloud, trust_head, &interrupt);
+        let planned = planned(different, (!offline).then_some(&cloud), &terms, &interrupt);
         with_progress(output, &what, planned).await
     };
     let stacks = Box::pin(signals::unless_interrupted(&interrupt, output, work)).await?;
-    let preview = Preview { format: Preview::FORMAT, base, stacks, unchanged: same.len() };
+    let preview = Preview { format: Preview::FORMAT, base, is_offline: offline, stacks, unchanged: same.len() };
     match format {
         PreviewFormat::Markdown => output.data(trunnion::render::preview(&preview).trim_end())?,
         PreviewFormat::Json => {
@@ -93,21 +95,24 @@ fn deleted(commit: &Commit, named: &[PathBuf]) -> Vec<PathBuf> {
 /// All previews, in the order of the pairs.
 async fn planned(
     pairs: Vec<Pair>,
-    cloud: &CloudArguments,
-    trust_head: bool,
+    cloud: Option<&CloudArguments>,
+    terms: &Terms,
     interrupt: &CancellationToken,
 ) -> Result<Vec<Previewed>, Failure> {
     // The data of a sandbox belongs to one process at a time, and within it to one connection.
-    let at_once = Arc::new(Semaphore::new(if cloud.sandbox { 1 } else { AT_ONCE }));
+    let at_once = Arc::new(Semaphore::new(if cloud.is_some_and(|cloud| cloud.sandbox) { 1 } else { AT_ONCE }));
     let mut running: JoinSet<Result<(usize, Previewed), Error>> = JoinSet::new();
     for (at, pair) in pairs.into_iter().enumerate() {
-        let mut options = Options::new();
-        options.sandbox = cloud.sandbox.then(|| sandbox_folder(pair.file()));
-        options.transcript.clone_from(&cloud.transcript);
-        let (at_once, interrupt) = (Arc::clone(&at_once), interrupt.clone());
+        let options = cloud.map(|cloud| {
+            let mut options = Options::new();
+            options.sandbox = cloud.sandbox.then(|| sandbox_folder(pair.file()));
+            options.transcript.clone_from(&cloud.transcript);
+            options
+        });
+        let (at_once, terms, interrupt) = (Arc::clone(&at_once), terms.clone(), interrupt.clone());
         running.spawn(async move {
             let _turn = at_once.acquire_owned().await;
-            Ok((at, Box::pin(pair.preview(options, trust_head, &interrupt)).await?))
+            Ok((at, Box::pin(pair.preview(options, &terms, &interrupt)).await?))
         });
     }
     let mut previews = Vec::new();

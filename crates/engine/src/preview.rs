@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use trunnion_estimate::{Estimate, Total};
 
-use crate::{Address, Document, DocumentChange, Format, Map, Summary, Value, plan::Action};
+use crate::{Address, Document, DocumentChange, Drift, Format, Map, Summary, Value, plan::Action};
 
 /// One document for all stacks of a repository and all their environments. Those that the base has in the same way are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,9 @@ pub struct Preview {
     pub format: Format,
     /// What the stacks are compared with.
     pub base: Base,
+    /// Whether it is made from files alone: the base counts as applied, and nothing of the account is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_offline: bool,
     /// The stacks that differ from the base, in the order in which they were named.
     pub stacks: Vec<Previewed>,
     /// How many stacks, each environment counted, are the same in the base.
@@ -62,6 +65,9 @@ pub struct Previewed {
     /// What the base would cost and hold, once it is applied; absent where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Stands>,
+    /// What somebody changed outside of Trunnion; absent where there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// What speaks against the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,

@@ -1,6 +1,9 @@
 //! Writes drift: each resource, and for each attribute what is desired, recorded and observed, one below the other.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use trunnion_engine::{Drift, DriftKind, Drifted, DriftedAttribute, Value};
 
@@ -42,11 +45,59 @@ pub fn drift(drift: &Drift) -> String {
     text
 }
 
+/// Resources of one kind that drifted in the same way.
+pub(crate) struct DriftRow<'d> {
+    pub(crate) kind: &'d str,
+    /// In which way: `changed`, `gone`, `not recorded`.
+    pub(crate) what: &'static str,
+    /// The path of the attribute; nothing of a resource that is gone or not recorded.
+    pub(crate) attribute: Option<String>,
+    /// How many resources.
+    pub(crate) count: usize,
+}
+
+/// The drift by kind and attribute. The key of a tag is part of it, the position in a list is not.
+pub(crate) fn drift_rows(drift: &Drift) -> Vec<DriftRow<'_>> {
+    let mut counts = BTreeMap::new();
+    for resource in &drift.resources {
+        let attributes: BTreeSet<Option<String>> = match resource.kind {
+            DriftKind::Changed => resource.attributes.iter().map(|attribute| Some(alike(&attribute.path))).collect(),
+            DriftKind::Gone | DriftKind::Unrecorded => BTreeSet::from([None]),
+        };
+        for attribute in attributes {
+            *counts.entry((resource.address.kind.as_str(), word(resource.kind), attribute)).or_default() += 1;
+        }
+    }
+    let row = |((kind, what, attribute), count)| DriftRow { kind, what, attribute, count };
+    counts.into_iter().map(row).collect()
+}
+
+/// A path without the positions in lists: `ingress[2].peer` becomes `ingress[].peer`.
+fn alike(path: &str) -> String {
+    let mut text = String::new();
+    let mut parts = path.split('[');
+    text.extend(parts.next());
+    for part in parts {
+        text.push('[');
+        text += part.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    }
+    text
+}
+
+fn word(kind: DriftKind) -> &'static str {
+    match kind {
+        DriftKind::Changed => "changed",
+        DriftKind::Gone => "gone",
+        DriftKind::Unrecorded => "not recorded",
+    }
+}
+
 fn write_resource(text: &mut String, resource: &Drifted) {
-    let (style, what) = match resource.kind {
-        DriftKind::Changed => (style::UPDATE, "changed"),
-        DriftKind::Gone => (style::DELETE, "gone"),
-        DriftKind::Unrecorded => (style::CREATE, "not recorded"),
+    let what = word(resource.kind);
+    let style = match resource.kind {
+        DriftKind::Changed => style::UPDATE,
+        DriftKind::Gone => style::DELETE,
+        DriftKind::Unrecorded => style::CREATE,
     };
     let since = resource.applied_at.as_ref().map(|at| format!(" · last applied {}", safe(at))).unwrap_or_default();
     let address = visible::line(&resource.address.to_string());

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use trunnion_engine::{
-    Document, Note, Summary as Counts,
+    Document, Drift, Note, Summary as Counts,
     preview::{InBase, Preview, Previewed, Problem, Severity, Verdict},
 };
 use trunnion_estimate::Decimal;
 
 use crate::{
+    drift::{DriftRow, drift_rows},
     estimate::{Estimated, Unpriced, hourly_change, users_change},
     markdown::{
         Part, Weight, about, changes, code, cost_of, details_of, fitted, lost_of, prose, remark, remarks, summary,
@@ -78,6 +79,10 @@ fn head(preview: &Preview, shared: &[(Note, usize)]) -> String {
         (None, None) => {
             let _ = writeln!(text, "Compared with {}.", code(&safe(&base.named)));
         }
+    }
+    if preview.is_offline {
+        text += "\nIt is made from files alone, without any call to AWS, as if the base were applied. What is different in the account, \
+                 its quotas, and whether its subnets, images and secrets exist is not known here.\n\n";
     }
     match preview.unchanged {
         0 => {}
@@ -183,6 +188,7 @@ fn stack(stack: &Previewed, shared: &[(Note, usize)]) -> Vec<Part> {
         parts.push(lost_of(&pending, "Deleted and replaced by what the base asks for, not applied yet"));
         parts.push(changes(&pending, "Created and changed by what the base asks for, not applied yet"));
     }
+    parts.extend(stack.drift.as_ref().map(drift));
     let mut end = verdicts(&stack.verdicts);
     let notes = remarks(&tree);
     if !notes.is_empty() {
@@ -196,6 +202,25 @@ fn stack(stack: &Previewed, shared: &[(Note, usize)]) -> Vec<Part> {
     parts.push(Part { weight: Weight::Cost, text: digest, instead: String::new() });
     parts.push(details_of(&tree));
     parts
+}
+
+/// What somebody changed outside of Trunnion, folded.
+fn drift(drift: &Drift) -> Part {
+    let summary = match drift.resources.len() {
+        1 => "1 resource is not as it was applied".to_owned(),
+        count => format!("{count} resources are not as they were applied"),
+    };
+    let cells = |row: DriftRow| {
+        let attribute = row.attribute.map(|path| code(&safe(&path))).unwrap_or_default();
+        vec![code(&safe(row.kind)), row.what.to_owned(), attribute, row.count.to_string()]
+    };
+    let rows = drift_rows(drift).into_iter().map(cells);
+    let table = table("Drift", &["kind", "is", "attribute", "resources"], rows);
+    Part {
+        weight: Weight::Cost,
+        text: format!("\n<details><summary>Drift: {summary}</summary>\n{table}\n</details>\n"),
+        instead: format!("\nDrift: {summary}; `trunnion drift` lists it.\n"),
+    }
 }
 
 /// What speaks against the change, the heaviest first.

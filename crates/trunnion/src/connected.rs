@@ -64,6 +64,14 @@ pub struct Engine<P = Aws, S = Store> {
     sandbox: Option<Embedded>,
 }
 
+/// A plan, and what decides whether it may be applied.
+pub(crate) struct Judged {
+    pub(crate) planned: Planned,
+    /// What the plan costs by the workload and prices of another stack.
+    pub(crate) estimate: Option<Estimate>,
+    pub(crate) drift: Option<Drift>,
+}
+
 /// What an engine shares with its sessions.
 #[derive(Debug)]
 pub(crate) struct Parts<P, S> {
@@ -100,8 +108,7 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
     /// Connects a stack to a provider and a state store of your own. The state and the plans record `place`: a state of
     /// another account or region is refused with [`Error::Elsewhere`].
     pub fn new(stack: Stack, provider: P, store: S, place: Place) -> Self {
-        let (provider, store, rules) = (Arc::new(provider), Arc::new(store), trunnion_kinds::rule_book());
-        Self { parts: Arc::new(Parts { stack, provider, store, rules, place }), sandbox: None }
+        Self { parts: Arc::new(Parts::new(stack, Arc::new(provider), Arc::new(store), place)), sandbox: None }
     }
 
     /// The stack that was connected.
@@ -134,24 +141,6 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
     /// ends with [`Error::Interrupted`].
     pub async fn plan(&self, request: &Request, interrupt: &CancellationToken) -> Result<Planned, Error> {
         until(interrupt, async { self.parts.plan(self.state().await?, request, interrupt).await }).await
-    }
-
-    /// The same for another version of the stack, with the same name, place, state and home.
-    pub(crate) async fn plan_other(
-        &self,
-        stack: Stack,
-        judge: Option<&Stack>,
-        interrupt: &CancellationToken,
-    ) -> Result<(Planned, Option<Estimate>), Error> {
-        let Parts { provider, store, place, .. } = &*self.parts;
-        let parts = Parts {
-            stack,
-            provider: Arc::clone(provider),
-            store: Arc::clone(store),
-            rules: trunnion_kinds::rule_book(),
-            place: place.clone(),
-        };
-        until(interrupt, async { parts.judged(self.state().await?, &Request::new(), judge, interrupt).await }).await
     }
 
     /// Reads AWS in bulk and compares it with what was last applied, without the lock. A change of the stack that nobody applied
@@ -278,6 +267,17 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         }
         Some(State { lineage: String::new(), serial: 0, digest: None, ..state })
     }
+}
+
+impl<P: Provider, S: Send + Sync> Parts<P, S> {
+    pub(crate) fn new(stack: Stack, provider: Arc<P>, store: Arc<S>, place: Place) -> Self {
+        Self { stack, provider, store, rules: trunnion_kinds::rule_book(), place }
+    }
+
+    /// The same for another version of the stack, with the same name, place, state and home.
+    pub(crate) fn with_stack(&self, stack: Stack) -> Self {
+        Self::new(stack, Arc::clone(&self.provider), Arc::clone(&self.store), self.place.clone())
+    }
 
     /// The account, the region and the endpoint.
     pub(crate) fn place(&self) -> &Place {
@@ -291,17 +291,17 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         request: &Request,
         interrupt: &CancellationToken,
     ) -> Result<Planned, Error> {
-        Ok(self.judged(state, request, None, interrupt).await?.0)
+        Ok(self.judged(state, request, None, interrupt).await?.planned)
     }
 
-    /// The same, and what the plan costs by the workload and prices of another stack.
-    async fn judged(
+    /// The same; with `judge`, also what the plan costs by the workload and prices of that stack, and the drift.
+    pub(crate) async fn judged(
         &self,
         mut state: State,
         request: &Request,
         judge: Option<&Stack>,
         interrupt: &CancellationToken,
-    ) -> Result<(Planned, Option<Estimate>), Error> {
+    ) -> Result<Judged, Error> {
         let protection = blueprint::protection(&self.stack);
         let (aim, mut plan) = self.compared(&mut state, request, protection, interrupt).await?;
         let Aim { desired, observed, binaries, notes, .. } = aim;
@@ -324,9 +324,11 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
             plan.notes.extend(self.provider.quotas(&desired, &observed, &plan, &context).await?);
         }
         let estimate = Some(blueprint::estimate(&self.stack, &plan, &observed));
+        let drift = judge.map(|_| Drift::new(&plan, &observed, &state, &self.rules, &self.place));
         let judged = judge.map(|stack| blueprint::estimate(stack, &plan, &observed));
         let identity = self.provider.identity();
-        Ok((Planned { plan, state, place: self.place.clone(), identity, estimate }, judged))
+        let planned = Planned { plan, state, place: self.place.clone(), identity, estimate };
+        Ok(Judged { planned, estimate: judged, drift })
     }
 
     /// Reads AWS in bulk and compares it with what the stack asks for. What the stack renamed is renamed in the state, too.

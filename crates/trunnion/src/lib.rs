@@ -239,6 +239,7 @@ mod embedded;
 mod error;
 mod handover;
 mod nearest;
+mod offline;
 mod options;
 mod outputs;
 mod permissions;

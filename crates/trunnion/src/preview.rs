@@ -13,10 +13,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use trunnion_blueprint as blueprint;
 pub use trunnion_engine::preview::{Base, InBase, Preview, Previewed, Problem, Severity, Stands, Verdict};
-use trunnion_engine::{Action, Address, Document, DocumentChange, Origin, StateStore};
+use trunnion_engine::{Action, Address, Document, DocumentChange, Endpoint, Origin, Place, Provider, State};
 use trunnion_stack::{Diagnostic, Invalid, LoadOptions, Revision, Stack};
 
-use crate::{Commit, CommitError, Engine, Error, Options, OverBudget, Provider};
+use crate::{
+    Commit, CommitError, Engine, Error, Options, OverBudget, Request,
+    connected::{Parts, until},
+    offline::Offline,
+};
 
 /// The largest stack file, and a byte more.
 const LARGEST_STACK: u64 = (1 << 20) + 1;
@@ -28,6 +32,21 @@ pub enum BaseFiles {
     Commit(Arc<Commit>),
     /// A file in place of the stack file. What it names is that of the working tree.
     File(PathBuf),
+}
+
+/// What decides whether a change may be applied.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Terms {
+    /// Whether budget, workload, prices and protection are those of the change itself, not of the base.
+    pub trust_head: bool,
+}
+
+impl Terms {
+    /// Those of the base.
+    pub fn new() -> Self {
+        Self::default()
+    }
 }
 
 /// A stack in one environment, and with what it is compared.
@@ -256,14 +275,15 @@ impl Pair {
         }
     }
 
-    /// Plans the stack as it is and as the base has it, against the account.
+    /// Plans the stack as it is and as the base has it: against the account, or without `cloud` from files alone, as if the base
+    /// were applied.
     ///
     /// # Errors
     /// [`Error::Interrupted`] alone: everything else that fails is part of the preview.
     pub async fn preview(
         self,
-        cloud: Options,
-        trust_head: bool,
+        cloud: Option<Options>,
+        terms: &Terms,
         interrupt: &CancellationToken,
     ) -> Result<Previewed, Error> {
         let mut previewed = Previewed {
@@ -279,6 +299,7 @@ impl Pair {
             command: None,
             pending: Vec::new(),
             before: None,
+            drift: None,
             verdicts: Vec::new(),
         };
         let head = match self.head {
@@ -300,9 +321,77 @@ impl Pair {
             }
             Side::Missing | Side::Unknown(_) => None,
         };
+        let compared = match cloud {
+            Some(cloud) => Box::pin(in_account(previewed.clone(), (head, base), cloud, terms, interrupt)).await,
+            None => Box::pin(in_files(previewed.clone(), (head, base), terms, interrupt)).await,
+        };
+        match compared {
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => Ok(Previewed { problem: Some(problem(&error)), ..previewed }),
+            Ok(compared) => Ok(compared),
+        }
+    }
+}
+
+/// Compares with what stands in the account.
+async fn in_account(
+    previewed: Previewed,
+    (head, base): (Stack, Option<Stack>),
+    cloud: Options,
+    terms: &Terms,
+    interrupt: &CancellationToken,
+) -> Result<Previewed, Error> {
+    let (file, environment) = (previewed.file.clone(), previewed.environment.clone());
+    let origin = Origin { file, environment, sandbox: cloud.sandbox.is_some(), ..Origin::default() };
+    let engine = Box::pin(Engine::connect(head, cloud)).await?;
+    let compared = async {
+        let state = until(interrupt, engine.state()).await?;
+        Box::pin(engine.parts.compared_with(base, previewed, (state, &origin), terms, interrupt)).await
+    };
+    let compared = compared.await;
+    engine.close().await;
+    let compared = compared?;
+    Ok(Previewed { command: Some(command("apply", &origin)), ..compared })
+}
+
+/// Compares with what the base makes of an account.
+async fn in_files(
+    mut previewed: Previewed,
+    (head, mut base): (Stack, Option<Stack>),
+    terms: &Terms,
+    interrupt: &CancellationToken,
+) -> Result<Previewed, Error> {
+    let offline = match Offline::new(base.as_ref()) {
+        Ok(offline) => offline,
+        Err(error) => {
+            previewed.base = InBase::Unknown(problem(&error));
+            base = None;
+            Offline::default()
+        }
+    };
+    let (file, environment) = (previewed.file.clone(), previewed.environment.clone());
+    let origin = Origin { file, environment, ..Origin::default() };
+    let place = Place { account: head.account.clone(), region: head.region.clone(), endpoint: Endpoint::Aws };
+    let state = State::empty(&head.name);
+    let parts = Parts::new(head, Arc::new(offline), Arc::new(()), place);
+    let compared = Box::pin(parts.compared_with(base, previewed, (state, &origin), terms, interrupt)).await?;
+    Ok(Previewed { drift: None, ..compared })
+}
+
+impl<P: Provider, S: Send + Sync> Parts<P, S> {
+    /// Plans the stack, judges the plan by the base, and compares it with the plan of the base.
+    async fn compared_with(
+        &self,
+        base: Option<Stack>,
+        mut previewed: Previewed,
+        (state, origin): (State, &Origin),
+        terms: &Terms,
+        interrupt: &CancellationToken,
+    ) -> Result<Previewed, Error> {
+        let head = &self.stack;
         // The file of the pull request, with what decides of the base.
         let judge = match &base {
-            Some(base) if !trust_head => Stack {
+            Some(base) if !terms.trust_head => Stack {
                 workload: base.workload.clone(),
                 prices: base.prices.clone(),
                 budget: base.budget.clone(),
@@ -310,72 +399,38 @@ impl Pair {
             },
             _ => head.clone(),
         };
-        let is_sandbox = cloud.sandbox.is_some();
-        let engine = match Box::pin(Engine::connect(head, cloud)).await {
-            Ok(engine) => engine,
-            Err(error) => {
-                previewed.problem = Some(problem(&error));
-                return Ok(previewed);
+        let request = Request::new();
+        let judged = until(interrupt, self.judged(state.clone(), &request, Some(&judge), interrupt)).await?;
+        let plan = judged.planned.document(origin);
+        let over = [
+            OverBudget::of_document(head, &plan),
+            judged.estimate.and_then(|estimate| OverBudget::of(&judge, &estimate, None)),
+        ];
+        for over in over.into_iter().flatten() {
+            let verdict = Verdict {
+                severity: Severity::Deny,
+                code: "plan::budget".to_owned(),
+                message: over.to_string(),
+                help: Some(over.help()),
+            };
+            if !previewed.verdicts.contains(&verdict) {
+                previewed.verdicts.push(verdict);
             }
-        };
-        let result = Box::pin(engine.preview(previewed, base, &judge, (trust_head, is_sandbox), interrupt)).await;
-        engine.close().await;
-        result
-    }
-}
-
-impl<P: Provider, S: StateStore> Engine<P, S> {
-    /// Plans the connected stack, judges its cost by another one, and plans the base.
-    async fn preview(
-        &self,
-        mut previewed: Previewed,
-        base: Option<Stack>,
-        judge: &Stack,
-        (trust_head, is_sandbox): (bool, bool),
-        interrupt: &CancellationToken,
-    ) -> Result<Previewed, Error> {
-        let head = self.stack();
-        let (file, environment) = (previewed.file.clone(), previewed.environment.clone());
-        let origin = Origin { file, environment, sandbox: is_sandbox, ..Origin::default() };
-        let plan = match self.plan_other(head.clone(), Some(judge), interrupt).await {
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
-            Err(error) => {
-                previewed.problem = Some(problem(&error));
-                return Ok(previewed);
-            }
-            Ok((planned, judged)) => {
-                let plan = planned.document(&origin);
-                let over = [
-                    OverBudget::of_document(head, &plan),
-                    judged.and_then(|estimate| OverBudget::of(judge, &estimate, None)),
-                ];
-                for over in over.into_iter().flatten() {
-                    let verdict = Verdict {
-                        severity: Severity::Deny,
-                        code: "plan::budget".to_owned(),
-                        message: over.to_string(),
-                        help: Some(over.help()),
-                    };
-                    if !previewed.verdicts.contains(&verdict) {
-                        previewed.verdicts.push(verdict);
-                    }
-                }
-                plan
-            }
-        };
-        if let Some(base) = base.as_ref().filter(|_| !trust_head) {
+        }
+        if let Some(base) = base.as_ref().filter(|_| !terms.trust_head) {
             previewed.verdicts.extend(protected(base, head, &plan));
         }
+        previewed.drift = judged.drift.filter(|drift| !drift.is_empty());
         previewed.plan = Some(plan);
-        previewed.command = Some(command("apply", &origin));
         let Some(base) = base else { return Ok(previewed) };
-        match self.plan_other(base, None, interrupt).await {
+        let base = self.with_stack(base);
+        match until(interrupt, base.plan(state, &request, interrupt)).await {
             Err(Error::Interrupted) => Err(Error::Interrupted),
             Err(error) => {
                 previewed.base = InBase::Unknown(problem(&error));
                 Ok(previewed)
             }
-            Ok((planned, _)) => Ok(previewed.compared(&planned.document(&origin))),
+            Ok(planned) => Ok(previewed.compared(&planned.document(origin))),
         }
     }
 }
