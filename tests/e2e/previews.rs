@@ -201,6 +201,100 @@ fn files_that_a_stack_names_are_those_of_each_side() {
 }
 
 /// The codes of all verdicts.
+#[test]
+fn without_credentials_files_alone_are_compared() {
+    let stage = repository(&minimal());
+    stage.edit("c7i.xlarge, zone: us-east-1a }", "c7i.2xlarge, zone: us-east-1a, count: 3, public_ip: true }");
+    stage.write("new.yaml", minimal().replace("stack: minimal", "stack: new"));
+    commit(&stage);
+    let run = |more: &[&str]| {
+        let arguments = ["preview", "stack.yaml", "new.yaml", "--base", "main", "--offline"];
+        let no_address = ("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        stage.run_with(&[&arguments, more].concat(), &[no_address])
+    };
+    let json = run(&["--format", "json"]);
+    assert_eq!(json.code, 0, "{}", json.said());
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["is_offline"], true);
+    let [changed, new] = json["stacks"].as_array().unwrap().as_slice() else { panic!("{json}") };
+    let found = changes(&changed["plan"]);
+    for expected in ["replace instance.small[0]", "create instance.small[2]", "create elastic_ip.small[1]"] {
+        assert!(found.contains(&expected.to_owned()), "{expected} in {found:?}");
+    }
+    // What is the same in the base is the same here, although its identifiers are not known.
+    for same in ["iam_role", "ecs_cluster", "log_group", "s3_object"] {
+        assert!(!found.iter().any(|change| change.contains(same)), "{same} in {found:?}");
+    }
+    assert_eq!(
+        (&changed["pending"], &changed["command"], &changed["drift"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert_eq!(changed["before"]["virtual_users"], 17_572);
+    assert_eq!((&new["base"], changes(&new["plan"]).len()), (&Value::from("missing"), 17));
+
+    let text = run(&[]).stdout;
+    assert!(text.contains("without any call to AWS"), "{text}");
+    for wrong in ["no state knows", "are not used", "To apply it"] {
+        assert!(!text.contains(wrong), "{wrong} in\n{text}");
+    }
+    let refused = run(&["--sandbox"]);
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+}
+
+#[test]
+fn stacks_of_one_account_share_what_is_read() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = repository(&minimal()).at(&sandbox);
+    let calls = || sandbox.calls().as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
+    let names: Vec<String> = (0..4).map(|n| format!("stack{n}.yaml")).collect();
+    for (n, name) in names.iter().enumerate() {
+        stage.write(name, minimal().replace("stack: minimal", &format!("stack: number{n}")));
+    }
+    commit(&stage);
+    let run = |names: &[String]| {
+        let names = names.iter().map(String::as_str);
+        let arguments: Vec<&str> = ["preview"].into_iter().chain(names).chain(["--base", "main"]).collect();
+        let before = calls();
+        let ended = stage.run(&arguments);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        calls() - before
+    };
+    let (one, four) = (run(&names[..1]), run(&names));
+    // Each further stack reads its own resources, and neither the network, nor images, types and quotas.
+    assert!(four < 3 * one, "{one} calls for one stack, {four} for four");
+}
+
+#[test]
+fn drift_is_listed_apart_from_the_change() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let url = "https://git.example.org/acme/load.git";
+    let clone = |stack: &str| {
+        let stage = repository(stack).at(&sandbox);
+        git(&stage, &["remote", "add", "origin", url]);
+        stage
+    };
+    let tagged = minimal() + "\ntags: { cost-center: quality }\n";
+    let stage = clone(&tagged);
+    stage.converge(&[]);
+    // A colleague applied another version, which this state does not know.
+    clone(&tagged.replace("cost-center: quality", "cost-center: platform")).converge(&[]);
+    stage.edit("zone: us-east-1a }", "zone: us-east-1a, count: 2 }");
+    let (preview, code) = preview(&stage, &[]);
+    assert_eq!(code, 0, "{preview}");
+    let stack = &preview["stacks"][0];
+    let drifted = stack["drift"]["resources"].as_array().unwrap();
+    assert!(drifted.len() > 5, "{drifted:?}");
+    // Apply puts it back, with this change or without it.
+    let pending = stack["pending"].as_array().unwrap();
+    assert!(pending.contains(&Value::from("log_group.control_plane")), "{pending:?}");
+    let text = markdown(&stage);
+    assert!(text.contains("**1 stack changes · 1 to create"), "{text}");
+    let summary = format!("<summary>Drift: {} resources are not as they were applied</summary>", drifted.len());
+    for expected in [&*summary, "| `instance` | changed | `tags.cost-center` | 1 |"] {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+}
+
 fn verdicts(preview: &Value) -> Vec<&str> {
     let stacks = preview["stacks"].as_array().unwrap().iter();
     let all = stacks.flat_map(|stack| stack["verdicts"].as_array().into_iter().flatten());

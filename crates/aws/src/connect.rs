@@ -19,6 +19,7 @@ use crate::{
     pace::{MOST_ATTEMPTS, PLACES, Patience, Turnstile},
     profiles::{Endpoints, Settings, check_url},
     proxy::Proxies,
+    reads::Reads,
     throttle::Buckets,
     transcript::Transcript,
     trust::{self, Bundle},
@@ -55,6 +56,8 @@ pub struct Connection {
     pub lag: Duration,
     /// The file to which every call is written.
     pub transcript: Option<Transcript>,
+    /// The answers that it shares with other connections; nothing for a connection that changes anything.
+    pub reads: Option<Reads>,
 }
 
 impl Connection {
@@ -92,6 +95,7 @@ impl Connection {
             patience: Self::AWS_PATIENCE,
             lag: Self::AWS_LAG,
             transcript: None,
+            reads: None,
         }
     }
 
@@ -371,7 +375,7 @@ impl Setup {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(connection.region.clone()))
-            .http_client(Client::new(proxies, &trust, peer, transcript)?)
+            .http_client(Client::new(proxies, &trust, peer, transcript, connection.reads.clone())?)
             .credentials_provider(credentials.clone())
             .build();
         Ok(Self { config, endpoints: Endpoints::default(), buckets: buckets(connection) })
@@ -400,7 +404,7 @@ impl Setup {
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(timeouts.build())
             .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS).build())
-            .http_client(Client::new(proxies, &trust, peer, transcript)?)
+            .http_client(Client::new(proxies, &trust, peer, transcript, connection.reads.clone())?)
             .load()
             .await;
         let credentials = config.credentials_provider();

@@ -40,6 +40,7 @@ use crate::{
     cut::{CutShort, Whole},
     pace::{LockLost, Turn, unless_lock_is_lost},
     proxy::{Proxies, Proxy},
+    reads::Reads,
     transcript::Transcript,
     unanswered::{Trouble, Unanswered, find, has_request_id, is_page, names_a_request, title},
 };
@@ -80,6 +81,8 @@ pub(crate) struct Client {
     peer: Peer,
     /// The file to which the calls are written.
     transcript: Option<Transcript>,
+    /// The answers that this connection shares with others.
+    reads: Option<Reads>,
     /// Hosts that have answered before.
     known: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -97,6 +100,7 @@ impl Client {
         trust: &TlsContext,
         peer: Peer,
         transcript: Option<Transcript>,
+        reads: Option<Reads>,
     ) -> Result<Self, ConnectError> {
         let [http, https] = proxies.both();
         let through = |proxy: Option<&Proxy>| proxy.map(|proxy| through(proxy, trust.clone())).transpose();
@@ -107,6 +111,7 @@ impl Client {
             proxies,
             peer,
             transcript,
+            reads,
             known: Arc::default(),
         })
     }
@@ -160,7 +165,7 @@ impl HttpClient for Client {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Connector {
     client: Client,
     settings: HttpConnectorSettings,
@@ -169,6 +174,22 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Some(reads) = self.client.reads.clone() else { return self.send(request) };
+        let (this, turn) = (self.clone(), request.extension::<Turn>().cloned());
+        HttpConnectorFuture::new(async move {
+            let mut answer = reads.answer(request, |request| this.send(request)).await?;
+            // An answer of another connection has neither.
+            answer.add_extension(this.client.peer.clone());
+            if let Some(turn) = turn {
+                answer.add_extension(turn);
+            }
+            Ok(answer)
+        })
+    }
+}
+
+impl Connector {
+    fn send(&self, request: HttpRequest) -> HttpConnectorFuture {
         let uri: Uri = match request.uri().parse() {
             Ok(uri) => uri,
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(error)))),

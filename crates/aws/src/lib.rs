@@ -43,6 +43,7 @@ mod profiles;
 mod proxy;
 mod quotas;
 mod reading;
+mod reads;
 mod recorded;
 mod store;
 mod throttle;
@@ -88,6 +89,7 @@ pub use crate::{
     connect::{ConnectError, Connection, Throttle},
     doctor::Examined,
     environment::Environment,
+    reads::Reads,
     store::{Lease, S3Lock, S3Store},
     transcript::Transcript,
     trust::Bundle,

@@ -287,7 +287,7 @@ fn nat_gateways(stack: &Stack, observed: &Observed) -> Option<Finding> {
 /// nothing uses.
 fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
     let public = Some(u64::from(pool.public_addresses)).filter(|public| *public > 0)?;
-    let subnet = observed.lookups.get(&address::subnet(&pool.placement))?;
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|subnet| subnet.contains_key(IPV4))?;
     let id = text(subnet, "id")?;
     let all = u64::from(pool.interfaces) * u64::from(pool.addresses);
     let (message, help) = match default_route(subnet, IPV4) {

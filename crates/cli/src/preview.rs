@@ -9,6 +9,7 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 use trunnion::{
     CancellationToken, Commit, CommitError, Error, ExitCode, Options,
+    aws::Reads,
     preview::{Base, BaseFiles, Pair, Preview, Previewed, Problem, Terms, pairs},
 };
 
@@ -101,12 +102,15 @@ async fn planned(
 ) -> Result<Vec<Previewed>, Failure> {
     // The data of a sandbox belongs to one process at a time, and within it to one connection.
     let at_once = Arc::new(Semaphore::new(if cloud.is_some_and(|cloud| cloud.sandbox) { 1 } else { AT_ONCE }));
+    let reads = Reads::new();
     let mut running: JoinSet<Result<(usize, Previewed), Error>> = JoinSet::new();
     for (at, pair) in pairs.into_iter().enumerate() {
         let options = cloud.map(|cloud| {
             let mut options = Options::new();
             options.sandbox = cloud.sandbox.then(|| sandbox_folder(pair.file()));
             options.transcript.clone_from(&cloud.transcript);
+            // In a sandbox of its own, each stack has its own answers.
+            options.reads = (!cloud.sandbox).then(|| reads.clone());
             options
         });
         let (at_once, terms, interrupt) = (Arc::clone(&at_once), terms.clone(), interrupt.clone());

@@ -431,6 +431,7 @@ impl Cloud<'_> {
             connection = sandbox.connection(connection);
         }
         connection.wait = self.options.wait;
+        connection.reads.clone_from(&self.options.reads);
         if let Some(path) = &self.options.transcript {
             let opened = Transcript::append(path, &stack.account, &stack.home);
             let failed = |source| Error::Transcript { path: path.clone(), source };

@@ -28,8 +28,7 @@ impl Offline {
         let asked_for = references(&graph);
         let known = |reference: &Reference| Some(known(&graph, rules, reference));
         let remote = |address: &Address, attributes: &Map| {
-            let mut seen: Map =
-                attributes.iter().map(|(name, value)| (name.clone(), value.resolve(&known))).collect();
+            let mut seen: Map = attributes.iter().map(|(name, value)| (name.clone(), value.resolve(&known))).collect();
             let computed = asked_for.get(address).into_iter().flatten();
             for attribute in computed {
                 let (name, at) = element(attribute);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use trunnion_aws::{ProvideCredentials, SharedCredentialsProvider};
+use trunnion_aws::{ProvideCredentials, Reads, SharedCredentialsProvider};
 use trunnion_engine::Origin;
 
 /// How to connect.
@@ -30,6 +30,8 @@ pub struct Options {
     pub credentials: Option<SharedCredentialsProvider>,
     /// A file to which every AWS call is appended, without secrets, the account's id, and what identifies a person.
     pub transcript: Option<PathBuf>,
+    /// The answers that it shares with other connections, which must all only plan.
+    pub reads: Option<Reads>,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             endpoint: None,
             credentials: None,
             transcript: None,
+            reads: None,
         }
     }
 }

@@ -372,7 +372,8 @@ async fn in_files(
     let (file, environment) = (previewed.file.clone(), previewed.environment.clone());
     let origin = Origin { file, environment, ..Origin::default() };
     let place = Place { account: head.account.clone(), region: head.region.clone(), endpoint: Endpoint::Aws };
-    let state = State::empty(&head.name);
+    // With a state of its own, nothing looks as if it were lost.
+    let state = State { lineage: "files".to_owned(), ..State::empty(&head.name) };
     let parts = Parts::new(head, Arc::new(offline), Arc::new(()), place);
     let compared = Box::pin(parts.compared_with(base, previewed, (state, &origin), terms, interrupt)).await?;
     Ok(Previewed { drift: None, ..compared })

@@ -1,0 +1,123 @@
+//! Reads that several connections share: equal requests get one answer.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aws_smithy_runtime_api::client::{
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use crate::pace::Turn;
+
+/// The answers to the reads of one moment, such as one preview of many stacks. Connections that have the same one send equal
+/// requests once. What is changed meanwhile is not seen.
+#[derive(Clone, Default)]
+pub struct Reads {
+    answers: Arc<Mutex<HashMap<[u8; 32], Place>>>,
+}
+
+impl fmt::Debug for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reads").finish_non_exhaustive()
+    }
+}
+
+/// Where an answer will be. Who comes while the first one waits for it, waits, too.
+type Place = Arc<OnceCell<Answer>>;
+
+/// An answer whose body was read.
+#[derive(Clone)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+/// Beginnings of the names of operations that change nothing.
+const READS: [&str; 6] = ["Describe", "Get", "List", "Head", "Simulate", "BatchGet"];
+
+impl Reads {
+    /// Without any answer yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The place of the answer to a request; nothing for one that changes something, or whose body is a stream.
+    fn place(&self, request: &HttpRequest) -> Option<Place> {
+        let operation = &request.extension::<Turn>()?.operation;
+        let name = operation.split_once(':').map_or(&**operation, |(_, name)| name);
+        if !READS.iter().any(|start| name.starts_with(start)) {
+            return None;
+        }
+        let mut digest = Sha256::new();
+        let mut add = |part: &[u8]| {
+            digest.update(part.len().to_le_bytes());
+            digest.update(part);
+        };
+        add(request.method().as_bytes());
+        add(request.uri().as_bytes());
+        add(request.headers().get("x-amz-target").unwrap_or_default().as_bytes());
+        // Who asks: what follows in the header is different at each request.
+        let authorization = request.headers().get("authorization").unwrap_or_default();
+        add(authorization.split('/').next().unwrap_or_default().as_bytes());
+        add(request.body().bytes()?);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(answers.entry(digest.finalize().into()).or_default()))
+    }
+
+    /// The answer to a request: an earlier one, or that of `send`. Only a success is kept.
+    pub(crate) async fn answer<F>(
+        &self,
+        request: HttpRequest,
+        send: impl FnOnce(HttpRequest) -> F,
+    ) -> Result<HttpResponse, ConnectorError>
+    where
+        F: Future<Output = Result<HttpResponse, ConnectorError>>,
+    {
+        let Some(place) = self.place(&request) else { return send(request).await };
+        let mut refused = None;
+        let answer = place
+            .get_or_try_init(|| async {
+                let answer = send(request).await.map_err(Some)?;
+                if !answer.status().is_success() {
+                    refused = Some(answer);
+                    return Err(None);
+                }
+                Answer::of(answer).await.map_err(Some)
+            })
+            .await;
+        match (answer, refused) {
+            (Ok(answer), _) => answer.response(),
+            (Err(None), Some(refused)) => Ok(refused),
+            (Err(error), _) => Err(error.unwrap_or_else(|| ConnectorError::other("no answer".into(), None))),
+        }
+    }
+}
+
+impl Answer {
+    async fn of(mut response: HttpResponse) -> Result<Self, ConnectorError> {
+        let body = std::mem::replace(response.body_mut(), SdkBody::taken());
+        let body =
+            ByteStream::new(body).collect().await.map_err(|error| ConnectorError::io(error.into()))?.into_bytes();
+        let headers = response.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(Self { status: response.status().as_u16(), headers, body })
+    }
+
+    fn response(&self) -> Result<HttpResponse, ConnectorError> {
+        let mut response = http::Response::builder().status(self.status);
+        for (name, value) in &self.headers {
+            response = response.header(name, value);
+        }
+        let response = response.body(SdkBody::from(self.body.clone()));
+        let response = response.map_err(|error| ConnectorError::other(error.into(), None))?;
+        HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+    }
+}
