@@ -22,6 +22,7 @@
 //! # Ok::<(), trunnion_engine::DocumentError>(())
 //! ```
 
+mod diff;
 mod drift;
 mod entry;
 mod estimate;
@@ -29,6 +30,7 @@ mod examination;
 mod group;
 mod lines;
 pub mod markdown;
+mod overview;
 mod preview;
 pub mod style;
 mod table;
