@@ -28,6 +28,7 @@ mod entry;
 mod estimate;
 mod examination;
 mod group;
+mod html;
 mod lines;
 pub mod markdown;
 mod overview;
@@ -45,6 +46,7 @@ pub use crate::{
     estimate::{Estimated, assumptions, capacity, cost},
     examination::examination,
     group::addresses,
+    html::preview_html,
     markdown::markdown,
     preview::preview,
     table::{Column, table},
