@@ -6,7 +6,6 @@
 mod chart;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use trunnion_catalog::prices::rounded;
 use trunnion_engine::{
     Action,
     preview::{InBase, Preview, Problem, Severity, Verdict},
@@ -81,7 +80,7 @@ fn head(overview: &Overview<'_>) -> Markup {
             @for (_, obstacle) in overview.obstacles() { p.obstacle { (obstacle) } }
             ul.figures aria-label="In all stacks" {
                 @for (effect, count) in overview.counts() {
-                    li.none[count == 0].(effect_class(effect)) {
+                    li.(if count == 0 { "none" } else { effect_class(effect) }) {
                         strong { (grouped(count as u64)) } " " span { (words(effect)) }
                     }
                 }
@@ -114,12 +113,12 @@ fn contents(overview: &Overview<'_>) -> Markup {
         let estimate = shown.own.as_ref().and_then(|own| own.plan.remarks.estimate.as_ref());
         html! {
             tr {
-                th scope="row" { a href={ "#stack-" (at + 1) } { (name(shown)) } }
+                th scope="row" { div.name { a href={ "#stack-" (at + 1) } { (name(shown)) } } }
                 td { (state(shown)) (counts(shown)) }
                 @if let Some(estimate) = estimate {
                     @let users = number_change(estimate.virtual_users_before, estimate.virtual_users);
-                    td.number { (minus(&cost_change(estimate))) span.unit { " an hour" } }
-                    td.number { (minus(&users)) span.unit { " virtual users" } }
+                    td.number { span.unit { "an hour: " } (minus(&cost_change(estimate))) }
+                    td.number { span.unit { "virtual users: " } (minus(&users)) }
                 } @else { td {} td {} }
             }
         }
@@ -503,7 +502,7 @@ fn details(tree: &Tree, title: &str) -> Markup {
                     div.entry {
                         p {
                             (sign(entry.action)) " " code { (entry.addresses) }
-                            @if let Some(identity) = terminal::identity(&entry.identity) { " " span.faint { (identity) } }
+                            @if let Some(identity) = terminal::identity(&entry.identity) { " " code.faint { (identity) } }
                         }
                         @for row in &entry.rows { (attribute(row)) }
                     }
@@ -603,9 +602,9 @@ fn minus(change: &str) -> String {
 /// `12.30 USD`, of a total that may have unpriced parts.
 fn amount(total: &Total, amount: Decimal, currency: &str) -> String {
     match (total.unpriced.is_empty(), total.hourly.is_zero()) {
-        (true, _) => format!("{} {currency}", rounded(amount, 2)),
+        (true, _) => format!("{} {currency}", chart::places(amount)),
         (false, true) => "unpriced".to_owned(),
-        (false, false) => format!("{} {currency} and unpriced parts", rounded(amount, 2)),
+        (false, false) => format!("{} {currency} and unpriced parts", chart::places(amount)),
     }
 }
 

@@ -202,7 +202,7 @@ fn amount(size: Decimal, is_priced: bool) -> Value {
 }
 
 /// Cents are enough, unless nothing would be left of the amount.
-fn places(amount: Decimal) -> Decimal {
+pub(super) fn places(amount: Decimal) -> Decimal {
     let shown = [2, 4, 6].map(|places| rounded(amount, places)).into_iter().find(|amount| !amount.is_zero());
     shown.unwrap_or_else(|| rounded(Decimal::ZERO, 2))
 }
