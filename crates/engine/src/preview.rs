@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use trunnion_estimate::{Estimate, Total};
+use trunnion_estimate::{Estimate, PoolCapacity, Total};
 
 use crate::{Address, Document, DocumentChange, Drift, Format, Map, Summary, Value, plan::Action};
 
@@ -102,6 +102,9 @@ pub struct Stands {
     pub cost: Total,
     /// How many virtual users its pools hold.
     pub virtual_users: u64,
+    /// Each of its pools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolCapacity>,
 }
 
 /// Something that speaks against a change.
@@ -228,6 +231,6 @@ fn refers_to(change: &DocumentChange, is_one: impl Fn(&Address) -> bool) -> bool
 impl Stands {
     /// What an estimate says of the time after its plan.
     pub fn after(estimate: &Estimate) -> Self {
-        Self { cost: estimate.cost.clone(), virtual_users: estimate.virtual_users }
+        Self { cost: estimate.cost.clone(), virtual_users: estimate.virtual_users, pools: estimate.pools.clone() }
     }
 }

@@ -45,6 +45,14 @@ pub fn drift(drift: &Drift) -> String {
     text
 }
 
+/// How many resources drifted.
+pub(crate) fn drift_claim(drift: &Drift) -> String {
+    match drift.resources.len() {
+        1 => "1 resource is not as it was applied".to_owned(),
+        count => format!("{count} resources are not as they were applied"),
+    }
+}
+
 /// Resources of one kind that drifted in the same way.
 pub(crate) struct DriftRow<'d> {
     pub(crate) kind: &'d str,

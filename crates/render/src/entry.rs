@@ -18,7 +18,7 @@ pub(crate) fn entry(group: &Group<'_>, is_destroy: bool) -> Entry {
     let mut rows = Vec::new();
     if change.action == Action::Create {
         for (name, value) in change.desired.iter().flatten() {
-            attribute(&mut rows, name, value);
+            attribute(&mut rows, &visible::line(name), value);
         }
     }
     rows.extend(change.differences.iter().map(difference));

@@ -22,13 +22,16 @@
 //! # Ok::<(), trunnion_engine::DocumentError>(())
 //! ```
 
+mod diff;
 mod drift;
 mod entry;
 mod estimate;
 mod examination;
 mod group;
+mod html;
 mod lines;
 pub mod markdown;
+mod overview;
 mod preview;
 pub mod style;
 mod table;
@@ -43,6 +46,7 @@ pub use crate::{
     estimate::{Estimated, assumptions, capacity, cost},
     examination::examination,
     group::addresses,
+    html::preview_html,
     markdown::markdown,
     preview::preview,
     table::{Column, table},

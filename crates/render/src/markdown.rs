@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use trunnion_engine::{Action, Document};
 
 use crate::{
+    diff,
     estimate::Estimated,
-    terminal::parts,
-    tree::{Content, Detail, Effect, Entry, Line, Mark, Remark, Row, Summary, Tree},
+    tree::{Detail, Effect, Entry, Remark, Row, Summary, Tree},
 };
 
 /// The longest comment that GitHub takes, in characters.
@@ -125,7 +125,7 @@ pub(crate) fn remarks(tree: &Tree) -> String {
 
 /// What is deleted and replaced, with what forces it; without that where it does not fit.
 pub(crate) fn lost_of(tree: &Tree, title: &str) -> Part {
-    let all = || entries(tree).filter(|entry| is_lost(entry));
+    let all = || tree.entries().filter(|entry| entry.is_lost());
     let mut instead = String::new();
     for action in [Action::Delete, Action::Replace] {
         let resources: Vec<String> = all().filter(|entry| entry.action == action).map(resource).collect();
@@ -141,7 +141,7 @@ pub(crate) fn lost_of(tree: &Tree, title: &str) -> Part {
 
 /// What is created and changed.
 pub(crate) fn changes(tree: &Tree, title: &str) -> Part {
-    let others = || entries(tree).filter(|entry| !is_lost(entry));
+    let others = || tree.entries().filter(|entry| !entry.is_lost());
     let resources: usize = others().map(|entry| entry.count).sum();
     let instead = if resources == 0 { String::new() } else { format!("\n{title}: {resources} resources\n") };
     Part { weight: Weight::Changes, text: table(title, &["", "resource", "changes"], others().map(kept)), instead }
@@ -155,17 +155,8 @@ pub(crate) fn cost_of(tree: &Tree) -> Part {
 
 /// The attributes, folded.
 pub(crate) fn details_of(tree: &Tree) -> Part {
-    let text = details(entries(tree));
+    let text = details(tree.entries());
     Part { weight: Weight::Details, text, instead: String::new() }
-}
-
-fn entries(tree: &Tree) -> impl Iterator<Item = &Entry> {
-    tree.sections.iter().flat_map(|section| &section.entries)
-}
-
-/// Whether a resource is deleted, at least for some time.
-fn is_lost(entry: &Entry) -> bool {
-    matches!(entry.action, Action::Delete | Action::Replace)
 }
 
 pub(crate) fn summary(summary: &Summary) -> String {
@@ -208,17 +199,13 @@ pub(crate) fn remark(remark: &Remark) -> String {
 
 /// A deletion or a replacement, with what forces it.
 fn lost(entry: &Entry) -> Vec<String> {
-    let forces = entry.rows.iter().filter(|row| row.marks.contains(&Mark::ForcesReplacement));
-    let forces = forces.map(|row| code(&row.path));
+    let forces = entry.forcing().map(code);
     let reasons: Vec<String> = entry.reason.iter().map(|reason| prose(reason)).chain(forces).collect();
     vec![sign(entry.action), resource(entry), reasons.join(", ")]
 }
 
 fn kept(entry: &Entry) -> Vec<String> {
-    let changed = match entry.action {
-        Action::Update => entry.rows.iter().map(|row| code(&row.path)).collect::<Vec<_>>().join(", "),
-        _ => String::new(),
-    };
+    let changed = entry.changing().map(code).collect::<Vec<_>>().join(", ");
     let reason = entry.reason.iter().map(|reason| prose(reason));
     let about: Vec<String> = reason.chain((!changed.is_empty()).then_some(changed)).collect();
     vec![sign(entry.action), resource(entry), about.join(", ")]
@@ -284,26 +271,11 @@ fn detail(entry: &Entry) -> String {
 }
 
 fn row(row: &Row) -> String {
-    let path = &row.path;
-    match &row.content {
-        Content::Sensitive => format!("  {path} (sensitive) changed\n"),
-        Content::Value(value) => format!("  {path} {value}\n"),
-        Content::Change { before, after } => format!("- {path} {before}\n+ {path} {after}\n"),
-        Content::NotShown(count) => format!("  {path} ({count}, not shown)\n"),
-        Content::LineCount(count) => format!("  {path} {count} lines\n"),
-        Content::Lines(lines) => format!("  {path}\n{}", lines.iter().map(line).collect::<String>()),
+    let mut shown = String::new();
+    for (side, text) in diff::lines(row) {
+        let _ = writeln!(shown, "{}{text}", side.sign());
     }
-}
-
-fn line(line: &Line) -> String {
-    match line {
-        Line::Same(text) | Line::New(text) => format!("    {text}\n"),
-        Line::Element(text) => format!("    - {text}\n"),
-        Line::Gone(text) => format!("-   {text}\n"),
-        Line::Come(text) => format!("+   {text}\n"),
-        Line::Unchanged(count, part) => format!("    ⋮ {count} {} unchanged\n", parts(*count, *part)),
-        Line::NoLineEnd => "    \\ no newline at the end\n".to_owned(),
-    }
+    shown
 }
 
 /// Backticks that end no run of them in a text.

@@ -316,7 +316,7 @@ fn words(effect: Effect) -> (&'static str, Role) {
     }
 }
 
-fn identity(identity: &Folded) -> Option<String> {
+pub(crate) fn identity(identity: &Folded) -> Option<String> {
     let shown = identity.shown.join(", ");
     match identity.more {
         _ if identity.shown.is_empty() => None,
@@ -325,7 +325,7 @@ fn identity(identity: &Folded) -> Option<String> {
     }
 }
 
-fn mark(mark: &Mark) -> String {
+pub(crate) fn mark(mark: &Mark) -> String {
     match mark {
         Mark::ForcesReplacement => "forces replacement".to_owned(),
         Mark::ChangedOutside(since) => format!("drift: changed outside since {since}"),

@@ -232,6 +232,29 @@ impl Tree {
             summary: Summary::of(document),
         }
     }
+
+    /// All changes.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.sections.iter().flat_map(|section| &section.entries)
+    }
+}
+
+impl Entry {
+    /// Whether the resource is deleted, at least for some time.
+    pub(crate) const fn is_lost(&self) -> bool {
+        matches!(self.action, Action::Delete | Action::Replace)
+    }
+
+    /// The attributes that force a replacement.
+    pub(crate) fn forcing(&self) -> impl Iterator<Item = &str> {
+        let forces = |row: &&Row| row.marks.contains(&Mark::ForcesReplacement);
+        self.rows.iter().filter(forces).map(|row| row.path.as_str())
+    }
+
+    /// The attributes that change in place.
+    pub(crate) fn changing(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter(|_| self.action == Action::Update).map(|row| row.path.as_str())
+    }
 }
 
 impl Section {
