@@ -78,8 +78,7 @@ impl GitHubPlace {
         let run = run.map(|id| Run { id, attempt: lookup.number("GITHUB_RUN_ATTEMPT").unwrap_or(1) });
         let server = lookup.get("GITHUB_SERVER_URL").unwrap_or_else(|| "https://github.com".to_owned());
         let server = server.trim_end_matches('/');
-        let run_url =
-            run.map(|run| format!("{server}/{repository}/actions/runs/{}/attempts/{}", run.id, run.attempt));
+        let run_url = run.map(|run| format!("{server}/{repository}/actions/runs/{}/attempts/{}", run.id, run.attempt));
         Ok(Self { repository, number, run, run_url, is_fork })
     }
 }

@@ -134,7 +134,9 @@ impl ForgeError {
     /// The next step.
     pub fn help(&self) -> Option<String> {
         let text = match self {
-            Self::NotInCi => "run it in a job of GitHub Actions or GitLab CI, or print the comment instead of posting it",
+            Self::NotInCi => {
+                "run it in a job of GitHub Actions or GitLab CI, or print the comment instead of posting it"
+            }
             Self::Variable { help, .. } | Self::NoRequest { help, .. } => help,
             Self::Plain { .. } => "use the https URL of the API",
             Self::Proxy { .. } => "set it to a URL such as http://proxy.example:3128",
@@ -148,7 +150,9 @@ impl ForgeError {
             }
             Self::Elsewhere { .. } => "if the repository or the server was moved, use its new address",
             Self::Unexpected { .. } => "check the URL of the API and the proxies in between",
-            Self::Unsettled => "give each job a key of its own, or let the workflow run one job at a time (`concurrency`)",
+            Self::Unsettled => {
+                "give each job a key of its own, or let the workflow run one job at a time (`concurrency`)"
+            }
         };
         Some(text.to_owned())
     }

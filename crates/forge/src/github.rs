@@ -48,16 +48,12 @@ impl From<Comment> for Note {
 impl GitHub {
     pub fn connect(place: GitHubPlace, lookup: &Lookup<'_>) -> Result<(Client, Self), ForgeError> {
         let help = "add it to the step: `env:` with `GITHUB_TOKEN: ${{ github.token }}`";
-        let (name, token) = match lookup.get("GITHUB_TOKEN") {
-            Some(token) => ("GITHUB_TOKEN", token),
-            None => match lookup.get("GH_TOKEN") {
-                Some(token) => ("GH_TOKEN", token),
-                None => {
-                    let problem = "is not set, nor is `GH_TOKEN`".to_owned();
-                    return Err(ForgeError::Variable { name: "GITHUB_TOKEN", problem, help: help.to_owned() });
-                }
-            },
-        };
+        let set = ["GITHUB_TOKEN", "GH_TOKEN"].into_iter().find_map(|name| Some((name, lookup.get(name)?)));
+        let (name, token) = set.ok_or_else(|| ForgeError::Variable {
+            name: "GITHUB_TOKEN",
+            problem: "is not set, nor is `GH_TOKEN`".to_owned(),
+            help: help.to_owned(),
+        })?;
         let token = Token::new(&token, header::AUTHORIZATION, "Bearer ").ok_or_else(|| ForgeError::Variable {
             name,
             problem: "is not a token".to_owned(),
@@ -88,7 +84,11 @@ impl GitHub {
         format!("{}/repos/{}/issues/comments/{id}", client.base, self.place.repository)
     }
 
-    pub async fn list(&self, talk: &mut Talk<'_>, keep: &(dyn Fn(&Note) -> bool + Sync)) -> Result<Vec<Note>, ForgeError> {
+    pub async fn list(
+        &self,
+        talk: &mut Talk<'_>,
+        keep: &(dyn Fn(&Note) -> bool + Sync),
+    ) -> Result<Vec<Note>, ForgeError> {
         let first = format!("{}?per_page=100", self.comments(talk.client));
         let refused = |client: &Client, answer: &Answer| self.refused(client, "list the comments of", answer);
         pages::<Comment>(talk, first, keep, &refused).await
@@ -104,7 +104,7 @@ impl GitHub {
             return Ok(answer.json::<User>(talk.client).ok().map(|user| Me::Id(user.id)));
         }
         if answer.status.as_u16() == 401 {
-            return Err(self.refused(talk.client, "say who comments on", &answer));
+            return Err(self.refused(talk.client, "name the user of the token for", &answer));
         }
         let message = answer.json::<Value>(talk.client).ok();
         let message = message.as_ref().and_then(|answer| answer.get("message")?.as_str()).unwrap_or_default();
@@ -163,12 +163,13 @@ impl GitHub {
         let message = message(client, answer);
         let help = match answer.status.as_u16() {
             401 => Some(
-                "the token is wrong or has expired: pass `GITHUB_TOKEN: ${{ github.token }}` in the step's `env:`".to_owned(),
+                "the token is wrong or has expired: pass `GITHUB_TOKEN: ${{ github.token }}` in the step's `env:`"
+                    .to_owned(),
             ),
             403 if message.contains("locked") => Some("unlock the conversation of the pull request".to_owned()),
-            403 | 404 if self.place.is_fork == Some(true) => Some(format!(
-                "the token of a pull request from a fork can only read: {SUMMARY}"
-            )),
+            403 | 404 if self.place.is_fork == Some(true) => {
+                Some(format!("the token of a pull request from a fork can only read: {SUMMARY}"))
+            }
             403 | 404 => Some(format!(
                 "give the job `permissions:` with `pull-requests: write`; the token of a pull request from a fork can only \
                  read: {SUMMARY}"

@@ -41,10 +41,7 @@ impl From<Comment> for Note {
         Self {
             id: comment.id,
             // GitLab itself writes system notes in the name of users.
-            author: comment
-                .author
-                .filter(|_| !comment.system)
-                .map(|user| Author { id: user.id, login: user.username }),
+            author: comment.author.filter(|_| !comment.system).map(|user| Author { id: user.id, login: user.username }),
             body: comment.body.unwrap_or_default(),
             url: None,
         }
@@ -84,7 +81,11 @@ impl GitLab {
         format!("{}/-/merge_requests/{}#note_{id}", project.trim_end_matches('/'), self.place.number)
     }
 
-    pub async fn list(&self, talk: &mut Talk<'_>, keep: &(dyn Fn(&Note) -> bool + Sync)) -> Result<Vec<Note>, ForgeError> {
+    pub async fn list(
+        &self,
+        talk: &mut Talk<'_>,
+        keep: &(dyn Fn(&Note) -> bool + Sync),
+    ) -> Result<Vec<Note>, ForgeError> {
         let first = format!("{}?per_page=100&order_by=created_at&sort=asc", self.notes(talk.client));
         let refused = |client: &Client, answer: &Answer| self.refused(client, "list the notes of", answer);
         pages::<Comment>(talk, first, keep, &refused).await
@@ -94,7 +95,7 @@ impl GitLab {
         let answer = talk.repeat(&Method::GET, &format!("{}/user", talk.client.base), None).await?;
         match answer.status.as_u16() {
             200 => Ok(answer.json::<User>(talk.client).ok().map(|user| Me::Id(user.id))),
-            401 => Err(self.refused(talk.client, "say who comments on", &answer)),
+            401 => Err(self.refused(talk.client, "name the user of the token for", &answer)),
             _ => Ok(None),
         }
     }

@@ -12,7 +12,7 @@ use hyper_util::{
             self,
             connect::{HttpConnector, proxy::Tunnel},
         },
-        proxy::matcher::Matcher,
+        proxy::matcher::{Intercept, Matcher},
     },
     rt::TokioExecutor,
 };
@@ -279,10 +279,9 @@ fn chain(error: &legacy::Error) -> String {
 
 fn config(roots: RootCertStore) -> Result<ClientConfig, ForgeError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| ForgeError::Authorities {
-        source_of: "this machine".to_owned(),
-        why: error.to_string(),
-    })?;
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ForgeError::Authorities { source_of: "this machine".to_owned(), why: error.to_string() })?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
@@ -290,6 +289,7 @@ fn tcp() -> HttpConnector {
     let mut connector = HttpConnector::new();
     // The layer above decides about TLS.
     connector.enforce_http(false);
+    connector.set_nodelay(true);
     connector
 }
 
@@ -320,19 +320,18 @@ fn encrypted(uri: &Uri, lookup: &Lookup<'_>) -> Result<Transport, ForgeError> {
     let Some(proxy) = Matcher::builder().https(value).no(except).build().intercept(uri) else {
         return Ok(Transport::Direct(pool(secure(&config, tcp()))));
     };
-    fn tunnel<C>(proxy: &hyper_util::client::proxy::matcher::Intercept, connector: C) -> Tunnel<C> {
-        let tunnel = Tunnel::new(proxy.uri().clone(), connector);
-        match proxy.basic_auth() {
-            Some(login) => tunnel.with_auth(login.clone()),
-            None => tunnel,
-        }
-    }
     match proxy.uri().scheme_str() {
         Some("http") => Ok(Transport::Through(pool(secure(&config, tunnel(&proxy, tcp()))))),
-        Some("https") => {
-            Ok(Transport::ThroughTls(pool(secure(&config, tunnel(&proxy, secure(&config, tcp()))))))
-        }
+        Some("https") => Ok(Transport::ThroughTls(pool(secure(&config, tunnel(&proxy, secure(&config, tcp())))))),
         _ => Err(refused()),
+    }
+}
+
+fn tunnel<C>(proxy: &Intercept, connector: C) -> Tunnel<C> {
+    let tunnel = Tunnel::new(proxy.uri().clone(), connector);
+    match proxy.basic_auth() {
+        Some(login) => tunnel.with_auth(login.clone()),
+        None => tunnel,
     }
 }
 
@@ -351,7 +350,8 @@ fn roots(lookup: &Lookup<'_>) -> Result<RootCertStore, ForgeError> {
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(found.certs);
     if usable == 0 {
-        let why = found.errors.first().map_or_else(|| "it has no certificate in PEM form".to_owned(), ToString::to_string);
+        let why =
+            found.errors.first().map_or_else(|| "it has no certificate in PEM form".to_owned(), ToString::to_string);
         return Err(ForgeError::Authorities { source_of, why });
     }
     Ok(roots)
@@ -378,11 +378,15 @@ mod tests {
             vec!["<https://api.test/a?page=2>; rel=\"next\", <https://api.test/a?page=9>; rel=\"last\""],
             vec!["<https://api.test/a?page=9>; rel=\"last\", <https://api.test/a?page=2>; rel=\"next\""],
             vec!["<https://api.test/a?page=9>;rel=last,<https://api.test/a?page=2>;REL=next"],
-            vec!["<https://api.test/a?page=9>; rel=\"last\"", "<https://api.test/a?page=2>; title=\"x\"; rel=\"a next\""],
+            vec![
+                "<https://api.test/a?page=9>; rel=\"last\"",
+                "<https://api.test/a?page=2>; title=\"x\"; rel=\"a next\"",
+            ],
         ] {
             assert_eq!(answer(&links).next().as_deref(), Some(next), "{links:?}");
         }
-        for links in [vec![], vec!["<https://api.test/next>; rel=\"prev\""], vec!["next"], vec!["<x>; rel=\"nextone\""]] {
+        for links in [vec![], vec!["<https://api.test/next>; rel=\"prev\""], vec!["next"], vec!["<x>; rel=\"nextone\""]]
+        {
             assert_eq!(answer(&links).next(), None, "{links:?}");
         }
     }

@@ -38,7 +38,9 @@ pub enum OutputError {
         variable: &'static str,
     },
     /// The name of an output has other characters than GitHub allows.
-    #[error("`{name}` is not the name of an output: it starts with a letter or `_`, and has letters, digits, `-` and `_`")]
+    #[error(
+        "`{name}` is not the name of an output: it starts with a letter or `_`, and has letters, digits, `-` and `_`"
+    )]
     Name {
         /// The name.
         name: String,

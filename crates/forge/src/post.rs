@@ -248,9 +248,12 @@ impl Work<'_> {
             return Ok(None);
         };
         // Of several with the same run, the first: all jobs choose the same one.
-        let newest = ours.iter().fold(keep, |newest, each| {
-            if is_earlier(newest.marker.run, each.marker.run) { each } else { newest }
-        });
+        let newest = ours.iter().fold(
+            keep,
+            |newest, each| {
+                if is_earlier(newest.marker.run, each.marker.run) { each } else { newest }
+            },
+        );
         let is_outdated = is_earlier(self.marker.run, newest.marker.run);
         let body = if is_outdated {
             // Whoever wrote it may have ended before moving it to the comment that stays.
@@ -301,13 +304,14 @@ impl Work<'_> {
 
     /// The comments of this key that the token's user wrote, the lowest id first.
     async fn ours(&mut self, talk: &mut Talk<'_>) -> Result<Vec<Ours>, ForgeError> {
-        let key = self.marker.key.clone();
-        let has_key = move |note: &Note| Marker::split(&note.body).is_some_and(|(marker, _)| marker.key == key);
-        let found = self.api.list(talk, &has_key).await?;
-        if self.me.is_none() && !found.is_empty() && !self.asked {
+        // Nothing is asked between a list and the write that follows from it: what others write meanwhile would be lost.
+        if !self.asked {
             self.asked = true;
             self.me = self.api.identity(talk).await?;
         }
+        let key = self.marker.key.clone();
+        let has_key = move |note: &Note| Marker::split(&note.body).is_some_and(|(marker, _)| marker.key == key);
+        let found = self.api.list(talk, &has_key).await?;
         if self.me.is_none()
             && let Some(lost) = &self.lost
         {

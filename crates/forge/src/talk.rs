@@ -48,7 +48,7 @@ impl<'a> Talk<'a> {
         loop {
             let why = match self.client.send(method, url, body).await {
                 Ok(answer) if is_down(answer.status) => self.down(&answer),
-                Ok(answer) => match self.limit(&answer) {
+                Ok(answer) => match limit(&answer) {
                     Some(wait) => {
                         self.wait(wait).await?;
                         continue;
@@ -67,7 +67,7 @@ impl<'a> Talk<'a> {
     pub async fn write(&mut self, method: &Method, url: &str, body: &Value) -> Result<Written, ForgeError> {
         let why = match self.client.send(method, url, Some(body)).await {
             Ok(answer) if is_down(answer.status) => self.down(&answer),
-            Ok(answer) => match self.limit(&answer) {
+            Ok(answer) => match limit(&answer) {
                 Some(wait) => {
                     self.wait(wait).await?;
                     return Ok(Written::ReadAgain { may_be_done: false });
@@ -98,31 +98,6 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    /// The seconds that an answer about a rate limit asks to wait.
-    fn limit(&self, answer: &Answer) -> Option<u64> {
-        if !matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
-            return None;
-        }
-        let date = |value: Option<&str>| value.and_then(|value| httpdate::parse_http_date(value).ok());
-        // The clock of this machine may be wrong; the forge's is the one that its times are by.
-        let now = date(answer.header("date")).unwrap_or_else(SystemTime::now);
-        let until = |time: SystemTime| time.duration_since(now).map_or(0, |wait| wait.as_secs());
-        if let Some(after) = answer.header("retry-after") {
-            let seconds = after.parse().ok().or_else(|| date(Some(after)).map(until));
-            return Some(seconds.unwrap_or(UNKNOWN_LIMIT));
-        }
-        let either = |names: [&str; 2]| names.into_iter().find_map(|name| answer.header(name));
-        if either(["x-ratelimit-remaining", "ratelimit-remaining"]) == Some("0") {
-            let reset = either(["x-ratelimit-reset", "ratelimit-reset"]).and_then(|reset| reset.parse().ok());
-            let reset = reset.and_then(|reset| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(reset)));
-            // The limit ends within the second that the header names.
-            return Some(reset.map_or(UNKNOWN_LIMIT, |reset| until(reset).saturating_add(1)));
-        }
-        let text = String::from_utf8_lossy(&answer.body).to_ascii_lowercase();
-        let is_limit = answer.status == StatusCode::TOO_MANY_REQUESTS || text.contains("rate limit");
-        is_limit.then_some(UNKNOWN_LIMIT)
-    }
-
     async fn wait(&mut self, seconds: u64) -> Result<(), ForgeError> {
         let wait = Duration::from_secs(seconds);
         let longest = self.patience.longest_wait;
@@ -135,6 +110,31 @@ impl<'a> Talk<'a> {
         tokio::time::sleep(wait).await;
         Ok(())
     }
+}
+
+/// The seconds that an answer about a rate limit asks to wait.
+fn limit(answer: &Answer) -> Option<u64> {
+    if !matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
+        return None;
+    }
+    let date = |value: Option<&str>| value.and_then(|value| httpdate::parse_http_date(value).ok());
+    // The clock of this machine may be wrong; the forge's is the one that its times are by.
+    let now = date(answer.header("date")).unwrap_or_else(SystemTime::now);
+    let until = |time: SystemTime| time.duration_since(now).map_or(0, |wait| wait.as_secs());
+    if let Some(after) = answer.header("retry-after") {
+        let seconds = after.parse().ok().or_else(|| date(Some(after)).map(until));
+        return Some(seconds.unwrap_or(UNKNOWN_LIMIT));
+    }
+    let either = |names: [&str; 2]| names.into_iter().find_map(|name| answer.header(name));
+    if either(["x-ratelimit-remaining", "ratelimit-remaining"]) == Some("0") {
+        let reset = either(["x-ratelimit-reset", "ratelimit-reset"]).and_then(|reset| reset.parse().ok());
+        let reset = reset.and_then(|reset| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(reset)));
+        // The limit ends within the second that the header names.
+        return Some(reset.map_or(UNKNOWN_LIMIT, |reset| until(reset).saturating_add(1)));
+    }
+    let text = String::from_utf8_lossy(&answer.body).to_ascii_lowercase();
+    let is_limit = answer.status == StatusCode::TOO_MANY_REQUESTS || text.contains("rate limit");
+    is_limit.then_some(UNKNOWN_LIMIT)
 }
 
 fn is_down(status: StatusCode) -> bool {
