@@ -289,12 +289,12 @@ fn next_fault(shared: &Shared, asked: &Asked) -> Option<Fault> {
 }
 
 /// A page of a list, with the `Link` of GitHub and GitLab.
-pub(crate) fn page(asked: &Asked, base: &str, usual: usize, items: &[Value]) -> Reply {
+pub(crate) fn page<T>(asked: &Asked, base: &str, usual: usize, items: &[T], shown: impl Fn(&T) -> Value) -> Reply {
     let number = |name: &str, usual: usize| asked.parameter(name).and_then(|value| value.parse().ok()).unwrap_or(usual);
     let size = number("per_page", usual).clamp(1, 100);
     let at = number("page", 1).max(1);
     let last = items.len().div_ceil(size).max(1);
-    let shown: Vec<&Value> = items.iter().skip((at - 1) * size).take(size).collect();
+    let shown: Vec<Value> = items.iter().skip((at - 1) * size).take(size).map(shown).collect();
     let reply = Reply::json(200, &serde_json::json!(shown));
     let others: Vec<&str> =
         asked.query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("page=")).collect();

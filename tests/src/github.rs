@@ -270,8 +270,7 @@ impl State {
             ),
             ("GET", ["issues", "7", "comments"]) => {
                 let shown = self.comments.len().saturating_sub(self.lag);
-                let shown: Vec<Value> = self.comments.iter().take(shown).map(|each| self.json(base, each)).collect();
-                page(asked, base, 30, &shown)
+                page(asked, base, 30, &self.comments[..shown], |comment| self.json(base, comment))
             }
             ("POST", ["issues", "7", "comments"]) => {
                 if user.reads_only {

@@ -177,12 +177,12 @@ impl State {
     fn of_request(&mut self, base: &str, asked: &Asked, user: &User, method: &str, rest: &[&str]) -> Reply {
         match (method, rest) {
             ("GET", []) => {
-                let mut shown: Vec<Value> = self.notes.iter().map(|note| self.json(base, note)).collect();
+                let mut shown: Vec<&Note> = self.notes.iter().collect();
                 // GitLab shows the newest note first, unless it is asked for another order.
                 if asked.parameter("sort") != Some("asc") {
                     shown.reverse();
                 }
-                page(asked, base, 20, &shown)
+                page(asked, base, 20, &shown, |note| self.json(base, note))
             }
             ("POST", []) => match body(asked) {
                 Ok(body) => {
