@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test may panic")]
 
+mod forge;
+pub mod github;
+pub mod gitlab;
 mod network;
 
 use std::{
@@ -16,7 +19,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use self::network::{Authority, Network, Proxy};
+pub use self::{
+    forge::{Asked, Fault, Turns, What},
+    network::{Authority, Network, Proxy},
+};
 
 /// A binary that `cargo test --workspace` built beside this test.
 pub fn binary(name: &str) -> PathBuf {
