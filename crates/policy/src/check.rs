@@ -49,12 +49,15 @@ impl Entry {
     }
 }
 
+/// The names of the rules of each package.
+type Packages = BTreeMap<Vec<String>, BTreeSet<String>>;
+
 const HEAD: &str = "write `deny contains TEXT if { … }`, or an object with `message`, `help` and `address` in place of the text; `warn` alike";
 
 /// The rules to evaluate, once everything that the modules use is known to exist.
 pub(crate) fn entries(modules: &[NodeRef<Module>]) -> Result<Vec<Entry>, PolicyError> {
     let names = Names::new();
-    let mut packages: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
+    let mut packages = Packages::new();
     for module in modules {
         let rules = packages.entry(path(&module.package.refr)).or_default();
         rules.extend(module.policy.iter().filter_map(|rule| path(head(rule)).first().cloned()));
@@ -62,21 +65,124 @@ pub(crate) fn entries(modules: &[NodeRef<Module>]) -> Result<Vec<Entry>, PolicyE
     for module in modules {
         Checks::new(module, &names, &packages).module(module)?;
     }
+    no_recursion(modules, &packages)?;
     let mut entries: Vec<Entry> = Vec::new();
     for module in modules {
-        let mut own = own_entries(module, &packages)?;
-        own.retain(|entry| !entries.iter().any(|it| (&it.package, it.severity) == (&entry.package, entry.severity)));
-        entries.extend(own);
+        for entry in own_entries(module, &packages)? {
+            if !entries.iter().any(|it| (&it.package, it.severity) == (&entry.package, entry.severity)) {
+                entries.push(entry);
+            }
+        }
     }
     entries.sort_by(|one, other| (&one.package, other.severity).cmp(&(&other.package, one.severity)));
     Ok(entries)
 }
 
+/// Refuses rules that need themselves. The evaluator finds such rules when it comes to them, but not such functions.
+fn no_recursion(modules: &[NodeRef<Module>], packages: &Packages) -> Checked {
+    type Name = (Vec<String>, String);
+    let mut needs: BTreeMap<Name, (Span, BTreeSet<Name>)> = BTreeMap::new();
+    for module in modules {
+        let package = path(&module.package.refr);
+        let imports = imports(module);
+        for rule in &module.policy {
+            let Some(name) = path(head(rule)).first().cloned() else { continue };
+            let (_, needed) =
+                needs.entry((package.clone(), name)).or_insert_with(|| (head(rule).span().clone(), BTreeSet::new()));
+            let mut calls = BTreeSet::new();
+            visit_rule(rule, &mut |expr| {
+                let path = match expr {
+                    Expr::Call { fcn, .. } => {
+                        calls.extend(path(fcn).first().cloned());
+                        path(fcn)
+                    }
+                    Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } => path(expr),
+                    _ => return Ok(()),
+                };
+                needed.extend(rules_at(&package, &whole(&imports, path), packages));
+                Ok(())
+            })?;
+            // A variable may have the name of a rule; what is called is none.
+            let mut is_variable = BTreeSet::new();
+            visit_bindings(rule, &mut |name, _, _| {
+                is_variable.insert(name.to_owned());
+            });
+            needed.retain(|(of, name)| *of != package || calls.contains(name) || !is_variable.contains(name));
+        }
+    }
+    // What needs nothing is evaluated first, then what needs only that; the others need themselves.
+    loop {
+        let done: Vec<Name> =
+            needs.iter().filter(|(_, (_, needed))| needed.is_empty()).map(|(name, _)| name.clone()).collect();
+        if done.is_empty() {
+            break;
+        }
+        needs.retain(|name, _| !done.contains(name));
+        for (_, needed) in needs.values_mut() {
+            needed.retain(|name| !done.contains(name));
+        }
+    }
+    // Of them, those that nothing needs are no part of the circle.
+    loop {
+        let needed: BTreeSet<Name> = needs.values().flat_map(|(_, needed)| needed.iter().cloned()).collect();
+        let before = needs.len();
+        needs.retain(|name, _| needed.contains(name));
+        if needs.len() == before {
+            break;
+        }
+    }
+    match needs.iter().next() {
+        Some(((_, name), (span, _))) => Err(error(
+            span,
+            format!("`{name}` needs itself, directly or by other rules"),
+            "Rego has no recursion; `walk` and comprehensions go through what is nested".into(),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The rules that a path leads to, from a package: one rule, or all that are below it.
+fn rules_at(package: &[String], path: &[String], packages: &Packages) -> Vec<(Vec<String>, String)> {
+    let Some(path) = path.strip_prefix(&["data".to_owned()]) else {
+        let own = packages.get(package).zip(path.first()).filter(|(rules, name)| rules.contains(*name));
+        return own.map(|(_, name)| (package.to_vec(), name.clone())).into_iter().collect();
+    };
+    let mut found = Vec::new();
+    for (package, rules) in packages {
+        match path.strip_prefix(package.as_slice()).map(<[String]>::first) {
+            Some(Some(name)) if rules.contains(name) => found.push((package.clone(), name.clone())),
+            Some(Some(_)) => {}
+            Some(None) => found.extend(rules.iter().map(|rule| (package.clone(), rule.clone()))),
+            None if package.starts_with(path) => found.extend(rules.iter().map(|rule| (package.clone(), rule.clone()))),
+            None => {}
+        }
+    }
+    found
+}
+
+/// What imported names stand for.
+fn imports(module: &Module) -> BTreeMap<String, Vec<String>> {
+    let mut imports = BTreeMap::new();
+    for import in &module.imports {
+        let path = path(&import.refr);
+        let name = import.r#as.as_ref().map(|span| span.text().to_owned()).or_else(|| path.last().cloned());
+        if path.first().is_some_and(|first| first == "data" || first == "input") {
+            imports.extend(name.map(|name| (name, path)));
+        }
+    }
+    imports
+}
+
+/// A path with what an imported name stands for.
+fn whole(imports: &BTreeMap<String, Vec<String>>, mut path: Vec<String>) -> Vec<String> {
+    if let Some(imported) = path.first().and_then(|first| imports.get(first)) {
+        path.splice(..1, imported.iter().cloned());
+    }
+    path
+}
+
 /// The verdicts of one module, whose package and heads are checked.
-fn own_entries(
-    module: &NodeRef<Module>,
-    packages: &BTreeMap<Vec<String>, BTreeSet<String>>,
-) -> Result<Vec<Entry>, PolicyError> {
+fn own_entries(module: &NodeRef<Module>, packages: &Packages) -> Result<Vec<Entry>, PolicyError> {
     let package = path(&module.package.refr);
     let span = &module.package.span;
     let shown = package.join(".");
@@ -182,7 +288,7 @@ fn root(expr: &Expr) -> Option<&str> {
 /// The checks of one module.
 struct Checks<'a> {
     names: &'a Names,
-    packages: &'a BTreeMap<Vec<String>, BTreeSet<String>>,
+    packages: &'a Packages,
     /// The path of the module's package.
     package: Vec<String>,
     /// What imported names stand for.
@@ -196,20 +302,12 @@ struct Checks<'a> {
 type Checked = Result<(), PolicyError>;
 
 impl<'a> Checks<'a> {
-    fn new(module: &Module, names: &'a Names, packages: &'a BTreeMap<Vec<String>, BTreeSet<String>>) -> Self {
-        let mut imports = BTreeMap::new();
-        for import in &module.imports {
-            let path = path(&import.refr);
-            let name = import.r#as.as_ref().map(|span| span.text().to_owned()).or_else(|| path.last().cloned());
-            if path.first().is_some_and(|first| first == "data" || first == "input") {
-                imports.extend(name.map(|name| (name, path)));
-            }
-        }
+    fn new(module: &Module, names: &'a Names, packages: &'a Packages) -> Self {
         Self {
             names,
             packages,
             package: path(&module.package.refr),
-            imports,
+            imports: imports(module),
             keys: BTreeSet::new(),
             variables: BTreeMap::new(),
         }
@@ -265,7 +363,7 @@ impl<'a> Checks<'a> {
         match expr {
             Expr::RefDot { .. } | Expr::RefBrack { .. } => match root(expr) {
                 Some(name) if self.stands_for_data(name) => {
-                    let whole = self.whole(path(expr));
+                    let whole = whole(&self.imports, path(expr));
                     self.rule_exists(&whole, expr.span())
                 }
                 _ => self.place(expr).map(|_| ()),
@@ -288,14 +386,6 @@ impl<'a> Checks<'a> {
 
     fn stands_for_data(&self, name: &str) -> bool {
         name == "data" || self.imports.get(name).is_some_and(|path| path.first().is_some_and(|first| first == "data"))
-    }
-
-    /// A path from `data`, whatever it is imported as.
-    fn whole(&self, mut path: Vec<String>) -> Vec<String> {
-        if let Some(imported) = path.first().and_then(|first| self.imports.get(first)) {
-            path.splice(..1, imported.iter().cloned());
-        }
-        path
     }
 
     /// Where a reference leads. Its names are checked on the way.
@@ -334,7 +424,8 @@ impl<'a> Checks<'a> {
             };
             return Err(error(span, format!("`{}` of the plan document has no `{name}`", refr.span().text()), help));
         };
-        let is_known = !is_dot || matches!(place, Place::Known(_)) || self.names.has(name) || self.keys.contains(name);
+        let is_known =
+            !is_dot || !self.names.properties(&place).is_empty() || self.names.has(name) || self.keys.contains(name);
         if !is_known && !root(refr).is_some_and(|root| self.stands_for_data(root)) {
             let similar =
                 self.names.similar(name).map(|similar| format!("write `{similar}`, or, ")).unwrap_or_default();
@@ -391,7 +482,7 @@ impl<'a> Checks<'a> {
         }
         match names.first() {
             Some(first) if self.stands_for_data(first) => {
-                return self.rule_exists(&self.whole(names.clone()), function.span());
+                return self.rule_exists(&whole(&self.imports, names.clone()), function.span());
             }
             _ if BUILTINS.contains_key(shown.as_str()) && !is_refused => return Ok(()),
             _ => {}

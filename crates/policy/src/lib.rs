@@ -23,6 +23,7 @@
 //! ```
 
 mod check;
+mod depth;
 mod error;
 mod functions;
 mod names;
@@ -53,17 +54,22 @@ impl Policies {
     pub fn parse(files: impl IntoIterator<Item = (String, String)>) -> Result<Self, PolicyError> {
         let mut files: Vec<(String, String)> = files.into_iter().collect();
         files.sort();
+        depth::on_large_stack(|| Self::read(files))
+    }
+
+    fn read(files: Vec<(String, String)>) -> Result<Self, PolicyError> {
         let mut engine = Engine::new();
         engine.set_strict_builtin_errors(true);
         steps::limit(&mut engine);
         functions::add(&mut engine);
-        for (file, text) in &files {
+        for (file, text) in files {
+            depth::check(&file, &text)?;
             engine
-                .add_policy(file.clone(), text.clone())
-                .map_err(|error| PolicyError::located(&error.to_string(), file, error::SYNTAX))?;
+                .add_policy(file.clone(), text)
+                .map_err(|error| PolicyError::located(&error.to_string(), &file, error::SYNTAX))?;
         }
         let entries = check::entries(engine.get_modules())?;
-        // Finds what the parser does not: variables without a value, rules that need each other.
+        // Finds what the parser does not, such as variables without a value.
         if let Some(first) = entries.first() {
             let rule = first.rule();
             engine
@@ -85,6 +91,10 @@ impl Policies {
     /// the same verdicts.
     pub fn verdicts(&self, input: &Json) -> Result<Vec<Verdict>, PolicyError> {
         let input = Value::from(input.clone());
+        depth::on_large_stack(|| self.evaluated(&input))
+    }
+
+    fn evaluated(&self, input: &Value) -> Result<Vec<Verdict>, PolicyError> {
         let mut verdicts = Vec::new();
         for entry in &self.entries {
             // Each rule has all steps to itself, whatever other policies do.

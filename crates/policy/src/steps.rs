@@ -38,9 +38,3 @@ pub(crate) fn counted<T>(evaluate: impl FnOnce() -> T) -> T {
     TAKEN.set(0);
     evaluate()
 }
-
-/// How many steps the last evaluation of this thread took.
-#[cfg(test)]
-pub(crate) fn taken() -> u64 {
-    TAKEN.get()
-}
