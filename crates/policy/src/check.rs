@@ -151,10 +151,9 @@ fn rules_at(package: &[String], path: &[String], packages: &Packages) -> Vec<(Ve
     for (package, rules) in packages {
         match path.strip_prefix(package.as_slice()).map(<[String]>::first) {
             Some(Some(name)) if rules.contains(name) => found.push((package.clone(), name.clone())),
-            Some(Some(_)) => {}
             Some(None) => found.extend(rules.iter().map(|rule| (package.clone(), rule.clone()))),
             None if package.starts_with(path) => found.extend(rules.iter().map(|rule| (package.clone(), rule.clone()))),
-            None => {}
+            Some(Some(_)) | None => {}
         }
     }
     found
@@ -416,7 +415,7 @@ impl<'a> Checks<'a> {
     fn step(&self, refr: &Expr, span: &Span, name: &str, is_dot: bool) -> Result<Place<'a>, PolicyError> {
         let place = self.place(refr)?;
         let Some(next) = self.names.property(&place, name) else {
-            let there = self.names.properties(&place);
+            let there = place.names();
             let help = match most_similar(name, there.iter().copied()) {
                 Some(similar) => format!("the most similar name there is `{similar}`"),
                 None if there.is_empty() => "it is a list or a single value".into(),
@@ -424,8 +423,7 @@ impl<'a> Checks<'a> {
             };
             return Err(error(span, format!("`{}` of the plan document has no `{name}`", refr.span().text()), help));
         };
-        let is_known =
-            !is_dot || !self.names.properties(&place).is_empty() || self.names.has(name) || self.keys.contains(name);
+        let is_known = !is_dot || !place.names().is_empty() || self.names.has(name) || self.keys.contains(name);
         if !is_known && !root(refr).is_some_and(|root| self.stands_for_data(root)) {
             let similar =
                 self.names.similar(name).map(|similar| format!("write `{similar}`, or, ")).unwrap_or_default();
@@ -439,7 +437,7 @@ impl<'a> Checks<'a> {
     fn texts(&self, refr: &Expr, others: &[&Expr]) -> Checked {
         let is_reference = matches!(refr, Expr::RefDot { .. } | Expr::RefBrack { .. } | Expr::Var { .. });
         let place = if is_reference { self.place(refr)? } else { Place::Open };
-        let Some(texts) = self.names.texts(&place) else { return Ok(()) };
+        let Some(texts) = place.texts() else { return Ok(()) };
         for other in others {
             if let Some(wrong) = text(other).filter(|text| !texts.contains(&text.as_str())) {
                 let message = format!("`{}` is never `{wrong}`", refr.span().text());

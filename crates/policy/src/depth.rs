@@ -35,11 +35,7 @@ pub(crate) fn check(file: &str, text: &str) -> Result<(), PolicyError> {
     while let Some(character) = characters.next() {
         match character {
             '\n' => line += 1,
-            '#' => {
-                if characters.by_ref().any(|it| it == '\n') {
-                    line += 1;
-                }
-            }
+            '#' => line += u32::from(characters.by_ref().any(|it| it == '\n')),
             '"' | '`' => {
                 while let Some(inner) = characters.next().filter(|it| *it != character) {
                     line += u32::from(inner == '\n');

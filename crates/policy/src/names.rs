@@ -62,12 +62,6 @@ impl Names {
         found
     }
 
-    /// The names that can be read there.
-    pub(crate) fn properties<'a>(&self, place: &Place<'a>) -> Vec<&'a str> {
-        let Place::Known(schemas) = place else { return Vec::new() };
-        schemas.iter().filter_map(|schema| properties(schema)).flat_map(|it| it.keys().map(String::as_str)).collect()
-    }
-
     /// What the elements of a list are, or the values of a map.
     pub(crate) fn elements<'a>(&'a self, place: &Place<'a>) -> Place<'a> {
         let Place::Known(schemas) = place else { return Place::Open };
@@ -77,21 +71,6 @@ impl Names {
             found = joined(found, Some(inner.map_or(Place::Open, |inner| self.alternatives(inner))));
         }
         found.unwrap_or(Place::Open)
-    }
-
-    /// The texts that can be there, if they are known.
-    pub(crate) fn texts<'a>(&self, place: &Place<'a>) -> Option<Vec<&'a str>> {
-        let Place::Known(schemas) = place else { return None };
-        let mut texts = Vec::new();
-        for schema in schemas {
-            match (schema.get("const"), schema.get("enum")) {
-                (Some(Json::String(text)), _) => texts.push(text.as_str()),
-                (_, Some(Json::Array(list))) => texts.extend(list.iter().filter_map(Json::as_str)),
-                _ if properties(schema).is_some() => {}
-                _ => return None,
-            }
-        }
-        Some(texts).filter(|texts| !texts.is_empty())
     }
 
     /// A schema without references and alternatives.
@@ -110,6 +89,29 @@ impl Names {
             found = joined(found, Some(self.alternatives(schema)));
         }
         found.unwrap_or(Place::Open)
+    }
+}
+
+impl<'a> Place<'a> {
+    /// The names that can be read there.
+    pub(crate) fn names(&self) -> Vec<&'a str> {
+        let Place::Known(schemas) = self else { return Vec::new() };
+        schemas.iter().filter_map(|schema| properties(schema)).flat_map(|it| it.keys().map(String::as_str)).collect()
+    }
+
+    /// The texts that can be there, if they are known.
+    pub(crate) fn texts(&self) -> Option<Vec<&'a str>> {
+        let Place::Known(schemas) = self else { return None };
+        let mut texts = Vec::new();
+        for schema in schemas {
+            match (schema.get("const"), schema.get("enum")) {
+                (Some(Json::String(text)), _) => texts.push(text.as_str()),
+                (_, Some(Json::Array(list))) => texts.extend(list.iter().filter_map(Json::as_str)),
+                _ if properties(schema).is_some() => {}
+                _ => return None,
+            }
+        }
+        Some(texts).filter(|texts| !texts.is_empty())
     }
 }
 

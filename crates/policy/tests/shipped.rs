@@ -71,6 +71,41 @@ fn each_policy_says_what_its_cases_say() {
 }
 
 #[test]
+fn the_policies_of_the_documentation_are_policies() {
+    let text = file("../../docs/operating.md");
+    let blocks = text.split("```rego\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    let files: Vec<(String, String)> = blocks.enumerate().map(|(number, text)| (number.to_string(), text)).collect();
+    assert_eq!(files.len(), 2);
+    let mut document = document("created");
+    assert_eq!(Policies::parse(files.clone()).unwrap().verdicts(&document).unwrap(), []);
+    for change in document["compared"]["changes"].as_array_mut().unwrap() {
+        if let Some(size) = change.pointer_mut("/desired/data/volume/size_gib") {
+            *size = 501.into();
+        }
+    }
+    let verdicts: Vec<String> =
+        Policies::parse(files).unwrap().verdicts(&document).unwrap().iter().map(shown).collect();
+    assert_eq!(
+        verdicts,
+        ["deny `launch_template.heavy` has volumes of 501 GiB", "deny `launch_template.probe` has volumes of 501 GiB"]
+    );
+}
+
+#[test]
+fn a_plan_of_thousands_of_hosts_takes_few_of_the_steps() {
+    let mut document = document("updated");
+    let changes = document["compared"]["changes"].as_array_mut().unwrap();
+    let host = changes.iter().find(|change| change["address"] == "instance.heavy[0]").unwrap().clone();
+    for number in 4..3_000 {
+        let mut host = host.clone();
+        host["address"] = format!("instance.heavy[{number}]").into();
+        changes.push(host);
+    }
+    let verdicts = shipped().verdicts(&document).unwrap();
+    assert!(verdicts.iter().any(|verdict| verdict.message.starts_with("3000 of 3000 hosts")));
+}
+
+#[test]
 fn the_documents_are_plan_documents() {
     for name in ["created", "updated", "shrunk", "destroyed"] {
         let bytes = serde_json::to_vec(&document(name)).unwrap();
