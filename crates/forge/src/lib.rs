@@ -175,6 +175,16 @@ impl Forge {
         Ok(Self { client, api, patience: Patience::default() }.with_patience(Patience::default()))
     }
 
+    /// The same for the pull request or merge request with this number, whatever the job runs for.
+    pub fn of_request(number: u64, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ForgeError> {
+        Self::from_environment(&|name| match name {
+            "GITHUB_EVENT_PATH" => None,
+            "GITHUB_REF" => Some(format!("refs/pull/{number}/merge")),
+            "CI_MERGE_REQUEST_IID" => Some(number.to_string()),
+            name => lookup(name),
+        })
+    }
+
     /// The same with other times.
     #[must_use]
     pub fn with_patience(mut self, patience: Patience) -> Self {

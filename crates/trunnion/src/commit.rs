@@ -141,17 +141,20 @@ impl Commit {
         self.stack_files.get_or_init(|| self.read_stack_files())
     }
 
-    fn read_stack_files(&self) -> Vec<(PathBuf, String)> {
+    /// The paths of all files, from the root.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let listed = git(&self.root).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", &self.id]).output();
         let listed = listed.map(|output| output.stdout).unwrap_or_default();
-        let paths =
-            listed.split(|byte| *byte == 0).filter_map(|path| std::str::from_utf8(path).ok()).map(PathBuf::from);
+        listed.split(|byte| *byte == 0).filter_map(|path| std::str::from_utf8(path).ok()).map(PathBuf::from).collect()
+    }
+
+    fn read_stack_files(&self) -> Vec<(PathBuf, String)> {
         let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         let text = |path: PathBuf| {
             let text = String::from_utf8(self.read(&path, LARGEST_STACK).ok()?).ok()?;
             Stack::is_stack_file(&text).then_some((path, text))
         };
-        paths.filter(is_yaml).filter_map(text).collect()
+        self.paths().into_iter().filter(is_yaml).filter_map(text).collect()
     }
 
     /// Its hash.

@@ -243,6 +243,7 @@ mod offline;
 mod options;
 mod outputs;
 mod permissions;
+pub mod policies;
 pub mod preview;
 mod protected;
 pub mod report;
@@ -263,6 +264,7 @@ pub use trunnion_engine::{
 };
 pub use trunnion_estimate::{self as estimate, Estimate};
 pub use trunnion_kinds::{self as kinds, InstanceInterface};
+pub use trunnion_policy::Policies;
 pub use trunnion_render as render;
 #[cfg(feature = "sandbox")]
 pub use trunnion_sandbox::{self as sandbox, SandboxError};

@@ -17,9 +17,10 @@ use trunnion_engine::{Action, Address, Document, DocumentChange, Endpoint, Origi
 use trunnion_stack::{Diagnostic, Invalid, LoadOptions, Revision, Stack};
 
 use crate::{
-    Commit, CommitError, Engine, Error, Options, OverBudget, Request,
+    Commit, CommitError, Engine, Error, Options, OverBudget, Policies, Request,
     connected::{Parts, until},
     offline::Offline,
+    policies,
 };
 
 /// The largest stack file, and a byte more.
@@ -35,17 +36,19 @@ pub enum BaseFiles {
 }
 
 /// What decides whether a change may be applied.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Terms {
+    /// The policies that each plan is judged by, or why they cannot be read: that forbids each plan.
+    pub policies: Result<Policies, Problem>,
     /// Whether budget, workload, prices and protection are those of the change itself, not of the base.
     pub trust_head: bool,
 }
 
 impl Terms {
-    /// Those of the base.
-    pub fn new() -> Self {
-        Self::default()
+    /// With these policies, and with budget, workload, prices and protection of the base.
+    pub fn new(policies: Result<Policies, Problem>) -> Self {
+        Self { policies, trust_head: false }
     }
 }
 
@@ -421,6 +424,7 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         if let Some(base) = base.as_ref().filter(|_| !terms.trust_head) {
             previewed.verdicts.extend(protected(base, head, &plan));
         }
+        previewed.verdicts.extend(policies::verdicts(&terms.policies, &plan));
         previewed.drift = judged.drift.filter(|drift| !drift.is_empty());
         previewed.plan = Some(plan);
         let Some(base) = base else { return Ok(previewed) };
