@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show what a pull request changes, compared with its base
     Preview(Preview),
+    /// Make a text the comment of the pull request that CI runs for
+    Comment(Comment),
     /// Show what was changed outside of trunnion since the last apply
     Drift(Drift),
     /// Change AWS to match the stack: plan, ask, execute
@@ -178,6 +180,31 @@ pub(crate) struct Plan {
     pub(crate) detailed_exitcode: bool,
 }
 
+/// Which comment is written.
+#[derive(Debug, Args)]
+pub(crate) struct CommentArguments {
+    /// The name of the comment, where several workflows each have one
+    #[arg(long, value_name = "NAME", default_value = "preview")]
+    pub(crate) key: String,
+    /// The number of the pull request, where CI does not run for one
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) request: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The comment is created once and updated after that: only one of the token's own user is changed. In
+GitHub Actions, it needs GITHUB_TOKEN and the permission `pull-requests: write`; in GitLab CI,
+GITLAB_TOKEN.
+
+  trunnion comment applied.md --request 7")]
+pub(crate) struct Comment {
+    /// The file with the text, in Markdown; `-` for stdin
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) comment: CommentArguments,
+}
+
 /// How a preview is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PreviewFormat {
@@ -185,16 +212,23 @@ pub(crate) enum PreviewFormat {
     Markdown,
     /// For programs
     Json,
+    /// A page for a browser, with charts
+    Html,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 It plans each stack in each of its environments, and says which changes the base asks for already. The
 base is read from Git's objects: nothing is checked out. The pull request may come from a stranger, so
-the budget, the workload and the prices that it is compared with, and what is protected are those of the
-base.
+the policies, the budget, the workload and the prices that it is judged by, and what is protected are
+those of the base.
 
   trunnion preview stacks/*.yaml --base origin/main
+  trunnion preview stacks/*.yaml --base origin/main --offline
+  trunnion preview stacks/*.yaml --base origin/main --out preview --post
+
+In GitHub Actions, `--post` needs GITHUB_TOKEN and the permission `pull-requests: write`; it also writes
+the job's summary and the step's outputs. In GitLab CI, it needs GITLAB_TOKEN.
 
 Exit codes: 0 the preview is complete and nothing forbids the change, 1 otherwise.")]
 pub(crate) struct Preview {
@@ -210,12 +244,23 @@ pub(crate) struct Preview {
     /// A file outside of its repository that a stack may name, such as a boot template (repeatable)
     #[arg(long, value_name = "PATH")]
     pub(crate) allow_file: Vec<PathBuf>,
-    /// How it is written
+    /// How it is printed
     #[arg(long, value_name = "FORMAT", default_value = "markdown")]
     pub(crate) format: PreviewFormat,
-    /// Take budget, workload, prices and protection from the stack files as they are now
+    /// Write the preview in each format into this folder, and each plan for `trunnion apply PLAN`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// The folder of policies, `*.rego`; otherwise `policies` of the base, if it has that folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) policies: Option<PathBuf>,
+    /// Take policies, budget, workload, prices and protection from the files as they are now
     #[arg(long)]
     pub(crate) trust_head: bool,
+    /// Make it the comment of the pull request that CI runs for
+    #[arg(long)]
+    pub(crate) post: bool,
+    #[command(flatten)]
+    pub(crate) comment: CommentArguments,
     /// Make no call to AWS: compare the files with those of the base, as if the base were applied
     #[arg(long, conflicts_with_all = ["sandbox", "transcript"])]
     pub(crate) offline: bool,

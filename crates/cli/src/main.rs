@@ -4,6 +4,7 @@
 mod apply;
 mod arguments;
 mod catalog;
+mod comment;
 mod doctor;
 mod drift;
 mod failure;
@@ -86,6 +87,7 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Catalog(arguments) => catalog::catalog(&arguments, output),
         Command::Plan(arguments) => wait_for(plan::plan(arguments, output)),
         Command::Preview(arguments) => wait_for(preview::preview(arguments, output)),
+        Command::Comment(arguments) => wait_for(comment::comment(arguments, output)),
         Command::Drift(arguments) => wait_for(drift::drift(arguments, output)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, output)),
         Command::Destroy(arguments) => wait_for(apply::destroy(arguments, output)),

@@ -2,19 +2,24 @@
 
 use std::{
     collections::BTreeSet,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use serde::Serialize;
 use tokio::{sync::Semaphore, task::JoinSet};
 use trunnion::{
-    CancellationToken, Commit, CommitError, Error, ExitCode, Options,
+    CancellationToken, Commit, CommitError, Error, ExitCode, Options, Policies,
     aws::Reads,
+    policies,
     preview::{Base, BaseFiles, Pair, Preview, Previewed, Problem, Terms, pairs},
+    render, replace_file,
 };
 
 use super::{
     arguments::{CloudArguments, Preview as Arguments, PreviewFormat},
+    comment,
     failure::Failure,
     output::Output,
     plan::sandbox_folder,
@@ -27,7 +32,13 @@ const AT_ONCE: usize = 8;
 
 /// Prints the preview. The exit code says whether it is complete and nothing forbids the change.
 pub(crate) async fn preview(arguments: Arguments, output: Output) -> Result<ExitCode, Failure> {
-    let Arguments { files, base: named, env, allow_file, format, trust_head, offline, cloud } = arguments;
+    let Arguments { files, base: named, env, allow_file, format, .. } = arguments;
+    let Arguments { out, policies: folder, trust_head, offline, cloud, .. } = arguments;
+    if let Some(folder) = &out {
+        is_new(folder)?;
+    }
+    // What is missing to post it is known before anything is planned.
+    let forge = arguments.post.then(|| comment::forge(&arguments.comment)).transpose()?;
     for file in &files {
         stack_file::exists(file, "preview")?;
     }
@@ -41,7 +52,8 @@ pub(crate) async fn preview(arguments: Arguments, output: Output) -> Result<Exit
     }
     let all = files.iter().flat_map(|file| pairs(file, env.as_deref(), found.as_ref(), &options));
     let (same, different): (Vec<Pair>, Vec<Pair>) = all.partition(Pair::is_unchanged);
-    let mut terms = Terms::new();
+    let policies = read_policies(folder.as_deref(), (&found, trust_head))?;
+    let mut terms = Terms::new(policies);
     terms.trust_head = trust_head;
     let interrupt = signals::interrupt();
     let what = format!("planning {} stacks", different.len());
@@ -51,16 +63,98 @@ pub(crate) async fn preview(arguments: Arguments, output: Output) -> Result<Exit
     };
     let stacks = Box::pin(signals::unless_interrupted(&interrupt, output, work)).await?;
     let preview = Preview { format: Preview::FORMAT, base, is_offline: offline, stacks, unchanged: same.len() };
-    match format {
-        PreviewFormat::Markdown => output.data(trunnion::render::preview(&preview).trim_end())?,
-        PreviewFormat::Json => {
-            let text = serde_json::to_string_pretty(&preview);
-            let failed =
-                |error| Failure::new("preview::json", format!("the preview cannot be written as JSON: {error}"));
-            output.data(&text.map_err(failed)?)?;
-        }
+    let markdown = render::preview(&preview);
+    let text = match format {
+        PreviewFormat::Markdown => markdown.clone(),
+        PreviewFormat::Json => json(&preview)?,
+        PreviewFormat::Html => render::preview_html(&preview),
+    };
+    output.data(text.trim_end())?;
+    if let Some(folder) = &out {
+        write(folder, &preview, &markdown)?;
+    }
+    if let Some(forge) = &forge {
+        comment::post(forge, &arguments.comment.key, (&preview, &markdown), output).await?;
     }
     Ok(if preview.is_fine() { ExitCode::Done } else { ExitCode::Error })
+}
+
+fn json(document: &impl Serialize) -> Result<String, Failure> {
+    let failed = |error| Failure::new("preview::json", format!("the preview cannot be written as JSON: {error}"));
+    serde_json::to_string_pretty(document).map_err(failed)
+}
+
+/// Refuses a folder with content: a plan that an earlier preview left there could be applied with those of this one.
+fn is_new(folder: &Path) -> Result<(), Failure> {
+    match fs::read_dir(folder).map(|mut content| content.next().is_none()) {
+        Ok(true) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(false) => {
+            let message = format!("`--out {}` is not empty", folder.display());
+            Err(Failure::with_help("preview::out", message, "name a new folder, or delete this one first"))
+        }
+        Err(error) => {
+            let message = format!("`--out {}` cannot be used: {error}", folder.display());
+            Err(Failure::with_help("preview::out", message, "name a new folder"))
+        }
+    }
+}
+
+/// Writes the preview in each format, and each plan: `plans/FILE.json`, or `plans/FILE.ENVIRONMENT.json`.
+fn write(folder: &Path, preview: &Preview, markdown: &str) -> Result<(), Failure> {
+    let plans = folder.join("plans");
+    let failed = |path: &Path, error: io::Error| {
+        let message = format!("`{}` cannot be written: {error}", path.display());
+        Failure::with_help("preview::out", message, "name a folder that can be written with `--out`")
+    };
+    fs::create_dir_all(&plans).map_err(|error| failed(&plans, error))?;
+    let mut files = vec![
+        (folder.join("preview.md"), markdown.to_owned()),
+        (folder.join("preview.json"), json(preview)?),
+        (folder.join("preview.html"), render::preview_html(preview)),
+    ];
+    for stack in &preview.stacks {
+        let Some(plan) = stack.plan.as_ref().filter(|_| !preview.is_offline) else { continue };
+        let environment = stack.environment.iter().flat_map(|name| [".", name]);
+        let name: String = [stack.file.as_str()].into_iter().chain(environment).collect();
+        let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
+        let name: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
+        let taken = |path: &PathBuf, files: &[(PathBuf, String)]| files.iter().any(|(other, _)| other == path);
+        let mut path = plans.join(format!("{name}.json"));
+        let mut number = 2;
+        while taken(&path, &files) {
+            path = plans.join(format!("{name}-{number}.json"));
+            number += 1;
+        }
+        files.push((path, json(plan)?));
+    }
+    for (path, text) in files {
+        replace_file(&path, text.as_bytes()).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}
+
+/// The policies of the base, or of a folder.
+fn read_policies(
+    folder: Option<&Path>,
+    (found, trust_head): (&Result<BaseFiles, CommitError>, bool),
+) -> Result<Result<Policies, Problem>, Failure> {
+    if let Some(folder) = folder {
+        let failed = |Problem { message, help }: Problem| match help {
+            Some(help) => Failure::with_help("preview::policies", message, help),
+            None => Failure::new("preview::policies", message),
+        };
+        return policies::of_folder(folder).map(Ok).map_err(failed);
+    }
+    let none = || Ok(Policies::default());
+    Ok(match found {
+        Ok(BaseFiles::Commit(commit)) if !trust_head => policies::of_commit(commit),
+        Ok(BaseFiles::Commit(commit)) => {
+            let folder = commit.root().join(policies::FOLDER);
+            if folder.is_dir() { policies::of_folder(&folder) } else { none() }
+        }
+        Ok(BaseFiles::File(_)) | Err(_) => none(),
+    })
 }
 
 /// The base, and where its stacks are read.

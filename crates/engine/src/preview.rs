@@ -1,11 +1,11 @@
 //! What stacks would change, compared with what the base of a pull request asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use trunnion_estimate::{Estimate, PoolCapacity, Total};
+use trunnion_estimate::{Decimal, Estimate, PoolCapacity, Total};
 
 use crate::{Address, Document, DocumentChange, Drift, Format, Map, Summary, Value, plan::Action};
 
@@ -131,6 +131,25 @@ pub enum Severity {
     Deny,
 }
 
+/// What all stacks of a preview change together, without what the base asks for already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many resources are created.
+    pub create: usize,
+    /// How many are changed in place.
+    pub update: usize,
+    /// How many are replaced.
+    pub replace: usize,
+    /// How many are deleted.
+    pub delete: usize,
+    /// The difference in cost an hour, for each currency: `-1.20 USD`.
+    pub cost_per_hour: Vec<String>,
+    /// The difference in virtual users.
+    pub virtual_users: i128,
+    /// `deny` where a verdict forbids it; else `error` where a stack has no plan or is not compared; else `warn` or `none`.
+    pub severity: &'static str,
+}
+
 impl Preview {
     /// The format that this version writes.
     pub const FORMAT: Format = Format { major: 1, minor: 0 };
@@ -143,6 +162,38 @@ impl Preview {
                 && stack.verdicts.iter().all(|verdict| verdict.severity != Severity::Deny)
         };
         self.base.problem.is_none() && self.stacks.iter().all(is_fine)
+    }
+
+    /// The plans of the stacks that have one.
+    pub fn plans(&self) -> impl Iterator<Item = &Document> {
+        self.stacks.iter().filter_map(|stack| stack.plan.as_ref())
+    }
+
+    /// What all stacks change together.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        let mut costs: BTreeMap<String, Decimal> = BTreeMap::new();
+        for plan in self.stacks.iter().filter_map(Previewed::own) {
+            let summary = &plan.compared.summary;
+            totals.create += summary.create;
+            totals.update += summary.update;
+            totals.replace += summary.replace;
+            totals.delete += summary.delete;
+            if let Some(estimate) = plan.remarks.estimate {
+                totals.virtual_users += i128::from(estimate.virtual_users) - i128::from(estimate.virtual_users_before);
+                let cost = costs.entry(estimate.currency).or_default();
+                *cost = cost.saturating_add(estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly));
+            }
+        }
+        totals.cost_per_hour = costs.iter().map(|(currency, cost)| format!("{} {currency}", cost.normalize())).collect();
+        let verdicts = self.stacks.iter().flat_map(|stack| &stack.verdicts);
+        totals.severity = match verdicts.map(|verdict| verdict.severity).max() {
+            Some(Severity::Deny) => "deny",
+            _ if !self.is_fine() => "error",
+            Some(Severity::Warn) => "warn",
+            None => "none",
+        };
+        totals
     }
 
     /// The JSON Schema of the document: `schemas/preview.schema.json`.

@@ -41,7 +41,7 @@ pub use crate::error::PolicyError;
 const ROOT: &str = "trunnion";
 
 /// Policies that have been read and checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Policies {
     engine: Engine,
     /// The rules to evaluate, in the order of their packages; `deny` before `warn`.

@@ -12,7 +12,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use trunnion_blueprint as blueprint;
-pub use trunnion_engine::preview::{Base, InBase, Preview, Previewed, Problem, Severity, Stands, Verdict};
+pub use trunnion_engine::preview::{Base, InBase, Preview, Previewed, Problem, Severity, Stands, Totals, Verdict};
 use trunnion_engine::{Action, Address, Document, DocumentChange, Endpoint, Origin, Place, Provider, State};
 use trunnion_stack::{Diagnostic, Invalid, LoadOptions, Revision, Stack};
 
