@@ -26,6 +26,7 @@ mod partitions;
 mod people;
 mod permissions;
 mod previews;
+mod pull_requests;
 mod quotas;
 mod renamed;
 mod untrusted;

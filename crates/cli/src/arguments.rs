@@ -657,7 +657,8 @@ pub(crate) struct Permissions {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Purpose {
-    /// Reads only
+    /// Reads only; `preview` is the same
+    #[value(alias = "preview")]
     Plan,
     /// Creates and changes resources
     Apply,

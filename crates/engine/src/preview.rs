@@ -59,6 +59,9 @@ pub struct Previewed {
     /// The command that applies it, quoted for a shell; absent where there is no plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// How long that is expected to take, from what is commonly reported of AWS; absent where there is nothing to apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_seconds: Option<u64>,
     /// The changes of the plan that the base asks for, too, and nobody has applied yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<Address>,

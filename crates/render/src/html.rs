@@ -17,7 +17,7 @@ use crate::{
     drift::{drift_claim, drift_rows},
     estimate::{Estimated, Unpriced, hourly_change, users_change},
     markdown::words,
-    overview::{MISSING, NOT_COMPARED, NOT_READ, OFFLINE, ONLY_PENDING, Overview, Own, Shown},
+    overview::{MISSING, NOT_COMPARED, NOT_READ, OFFLINE, ONLY_PENDING, Overview, Own, Shown, about_minutes},
     terminal,
     tree::{Detail, Effect, Entry, Remark, Row, Summary, Tree},
     value::safe,
@@ -515,6 +515,7 @@ fn command(shown: &Shown<'_>) -> Markup {
             section {
                 h3 { "To apply it" }
                 pre.command { code { (safe(command)) } }
+                @if let Some(seconds) = shown.stack.expected_seconds { p.faint { "It takes " (about_minutes(seconds)) "." } }
             }
         }
     }

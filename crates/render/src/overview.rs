@@ -47,6 +47,15 @@ pub(crate) struct Own {
     pub(crate) tree: Tree,
 }
 
+/// `about 3 minutes`
+pub(crate) fn about_minutes(seconds: u64) -> String {
+    match seconds.div_ceil(60) {
+        0 | 1 => "about a minute".to_owned(),
+        minutes @ 2..=120 => format!("about {minutes} minutes"),
+        minutes => format!("about {} hours", minutes.div_ceil(60)),
+    }
+}
+
 impl<'p> Overview<'p> {
     pub(crate) fn of(preview: &'p Preview) -> Self {
         let shared = shared_notes(preview);

@@ -14,7 +14,7 @@ use crate::{
         Part, Weight, about, changes, code, cost_of, details_of, fitted, lost_of, prose, remark, remarks, summary,
         table, words,
     },
-    overview::{MISSING, NOT_COMPARED, NOT_READ, OFFLINE, ONLY_PENDING, Overview, Own, Shown},
+    overview::{MISSING, NOT_COMPARED, NOT_READ, OFFLINE, ONLY_PENDING, Overview, Own, Shown, about_minutes},
     tree::Remark,
     value::safe,
 };
@@ -120,7 +120,8 @@ fn stack(shown: &Shown<'_>) -> Vec<Part> {
         let _ = write!(end, "\n### Notes\n\n{notes}");
     }
     if let Some(command) = &stack.command {
-        let _ = writeln!(end, "\nTo apply it: {}", code(&safe(command)));
+        let time = stack.expected_seconds.map(|seconds| format!(", which takes {}", about_minutes(seconds)));
+        let _ = writeln!(end, "\nTo apply it: {}{}", code(&safe(command)), time.unwrap_or_default());
     }
     parts.push(Part::always(end));
     let digest = format!("\nDigest of what it asks for: {}\n", code(&safe(&plan.compared.digest)));

@@ -231,6 +231,7 @@ mod budget;
 mod commit;
 mod connected;
 mod doctor;
+mod duration;
 #[cfg(feature = "sandbox")]
 mod embedded;
 #[cfg(not(feature = "sandbox"))]

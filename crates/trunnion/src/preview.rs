@@ -19,6 +19,7 @@ use trunnion_stack::{Diagnostic, Invalid, LoadOptions, Revision, Stack};
 use crate::{
     Commit, CommitError, Engine, Error, Options, OverBudget, Policies, Request,
     connected::{Parts, until},
+    duration,
     offline::Offline,
     policies,
 };
@@ -300,6 +301,7 @@ impl Pair {
             plan: None,
             problem: None,
             command: None,
+            expected_seconds: None,
             pending: Vec::new(),
             before: None,
             drift: None,
@@ -354,7 +356,8 @@ async fn in_account(
     let compared = compared.await;
     engine.close().await;
     let compared = compared?;
-    Ok(Previewed { command: Some(command("apply", &origin)), ..compared })
+    let expected_seconds = compared.plan.as_ref().and_then(duration::expected);
+    Ok(Previewed { command: Some(command("apply", &origin)), expected_seconds, ..compared })
 }
 
 /// Compares with what the base makes of an account.
