@@ -44,6 +44,13 @@ def environment(endpoint: str, home: Path, credentials: dict[str, str] = CREDENT
     }
 
 
+def needed(program: str) -> str:
+    """The path of a program that is no part of this project."""
+    found = shutil.which(program)
+    assert found, f"`{program}` is needed: `.ci/run` installs it"
+    return found
+
+
 def until(condition, patience: float = 30, what: str = "it did not come about"):
     """Repeats the question until the answer is true, and returns it."""
     end = time.monotonic() + patience

@@ -1,7 +1,6 @@
 """Generated scripts and documents are valid for their readers: bash, cloud-init and JSON Schema."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from stage import ROOT, Machine, stack_file
+from stage import ROOT, Machine, needed, stack_file
 
 POOLS = [("loadtest", "heavy"), ("loadtest", "probe"), ("minimal", "small")]
 STACKS = sorted(path.stem for path in (ROOT / "stacks").glob("*.yaml"))
@@ -27,12 +26,6 @@ print(json.dumps([[part.get_content_type(), part.get_payload(decode=True).decode
 def machine(tmp_path):
     """Makes machines without a cloud."""
     return lambda stack: Machine(tmp_path / "machine", "http://127.0.0.1:9", stack)
-
-
-def needed(program: str) -> str:
-    found = shutil.which(program)
-    assert found, f"`{program}` is needed: `.ci/run` installs it"
-    return found
 
 
 @pytest.mark.parametrize(("stack", "pool"), POOLS)

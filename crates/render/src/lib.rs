@@ -2,7 +2,8 @@
 //! always agree.
 //!
 //! Rendering has two steps. [`Tree`] contains all visible texts of a document, without markup. [`terminal()`] writes a
-//! tree for a terminal, and [`markdown()`] for the comment of a pull request. Another output format needs only another writer.
+//! tree for a terminal, and [`markdown()`] for the comment of a pull request. [`preview_html()`] writes the trees of several stacks as a
+//! page. Another output format needs only another writer.
 //!
 //! ```
 //! use trunnion_engine::Document;

@@ -348,7 +348,7 @@ fn whatever_comes_from_outside_is_text() {
         forged = serde_json::from_str(&text.replace(known, as_json)).unwrap();
     }
     forged["plan"]["remarks"]["estimate"]["pools"][0]["pool"] = HOSTILE.into();
-    forged["problem"] = json!({"message": HOSTILE, "help": HOSTILE});
+    forged["problem"] = json!({"message": format!("`{HOSTILE}` and `"), "help": format!("`{HOSTILE}`")});
     forged["base"] = json!({"unknown": {"message": HOSTILE, "help": HOSTILE}});
     let mut preview = of(&[forged, stack(1)]);
     preview.base.named = HOSTILE.to_owned();
@@ -490,4 +490,19 @@ fn a_preview_without_stacks_says_so() {
         &text,
         &["No stack changes", "0\n", "to delete", "Compared with", "3 stacks are the same in the base and left out."],
     );
+}
+
+#[test]
+fn what_is_in_backticks_is_code_and_a_lone_one_stays() {
+    let mut stack = stack(0);
+    for (message, expected) in [
+        ("raise `budget.hourly` to 18", "raise <code>budget.hourly</code> to 18"),
+        ("one ` alone", "one ` alone"),
+        ("``", "``"),
+    ] {
+        stack["verdicts"][0]["message"] = message.into();
+        let page = preview_html(&of(std::slice::from_ref(&stack)));
+        is_safe(&page);
+        assert!(page.contains(expected), "{expected}");
+    }
 }
