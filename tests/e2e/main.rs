@@ -11,6 +11,7 @@ mod doctor;
 mod documents;
 mod elastic_ips;
 mod estimates;
+mod golden;
 mod handed_over;
 mod homes;
 mod interrupted;

@@ -447,7 +447,7 @@ fn free_addresses(stack: &Stack, desired: &Graph, observed: &Observed, errors: &
     let placements = control_plane_placements(stack);
     let ids: BTreeSet<&str> = placements.iter().filter_map(|placement| subnet_id(placement, observed)).collect();
     let in_words = ids.iter().copied().collect::<Vec<_>>().join(", ");
-    if !exists && !ids.is_empty() && ids.iter().all(|id| free.get(id).is_none_or(|left| *left < 1)) {
+    if !exists && !ids.is_empty() && ids.iter().all(|id| free.get(id).is_some_and(|left| *left < 1)) {
         errors.push(Finding {
             code: "control_plane_does_not_fit",
             message: format!("the control plane's task needs an address, but none is free in {in_words}"),

@@ -188,7 +188,8 @@ impl Preview {
                 *cost = cost.saturating_add(estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly));
             }
         }
-        totals.cost_per_hour = costs.iter().map(|(currency, cost)| format!("{} {currency}", cost.normalize())).collect();
+        totals.cost_per_hour =
+            costs.iter().map(|(currency, cost)| format!("{} {currency}", cost.normalize())).collect();
         let verdicts = self.stacks.iter().flat_map(|stack| &stack.verdicts);
         totals.severity = match verdicts.map(|verdict| verdict.severity).max() {
             Some(Severity::Deny) => "deny",

@@ -4,6 +4,7 @@ use trunnion_engine::{Document, Operation};
 
 /// What one step takes, in seconds. AWS documents none of these; they are what is commonly reported (November 2026), and no
 /// apply on AWS was measured. Each step also has the calls that make and find it.
+#[expect(clippy::match_same_arms, reason = "each is a duration of its own")]
 fn takes(kind: &str, operation: Operation) -> u64 {
     match (kind, operation) {
         // Until a host is `running`, or `terminated`.

@@ -78,10 +78,8 @@ pub(crate) fn verdicts(policies: &Result<Policies, Problem>, plan: &trunnion_eng
     let said = policies.as_ref().map_err(Clone::clone).and_then(|policies| {
         let unwritten = |error: serde_json::Error| problem(format!("the plan cannot be written as JSON: {error}"));
         let plan = serde_json::to_value(plan).map_err(unwritten)?;
-        let failed = |error: trunnion_policy::PolicyError| Problem {
-            message: error.to_string(),
-            help: Some(error.help),
-        };
+        let failed =
+            |error: trunnion_policy::PolicyError| Problem { message: error.to_string(), help: Some(error.help) };
         policies.verdicts(&plan).map_err(failed)
     });
     said.unwrap_or_else(|Problem { message, help }| {
