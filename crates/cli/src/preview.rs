@@ -56,7 +56,10 @@ pub(crate) async fn preview(arguments: Arguments, output: Output) -> Result<Exit
     let mut terms = Terms::new(policies);
     terms.trust_head = trust_head;
     let interrupt = signals::interrupt();
-    let what = format!("planning {} stacks", different.len());
+    let what = match different.len() {
+        1 => "planning 1 stack".to_owned(),
+        count => format!("planning {count} stacks"),
+    };
     let work = async {
         let planned = planned(different, (!offline).then_some(&cloud), &terms, &interrupt);
         with_progress(output, &what, planned).await

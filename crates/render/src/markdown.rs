@@ -314,6 +314,6 @@ pub(crate) fn prose(text: &str) -> String {
             letter => shown.push(letter),
         }
     }
-    // A link needs no mark in front.
-    shown.replace("www.", "www\\.")
+    // These links need no mark in front.
+    shown.replace("www.", "www\\.").replace("GH-", "GH\u{200b}-")
 }

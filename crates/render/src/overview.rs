@@ -72,6 +72,29 @@ impl<'p> Overview<'p> {
         }
     }
 
+    /// The stacks that a verdict forbids, and those without a plan: a sign, what it means, and names with environments. Of many, the
+    /// first ones are named.
+    pub(crate) fn in_trouble(&self) -> Vec<(&'static str, &'static str, Vec<String>)> {
+        const NAMED: usize = 20;
+        let is_forbidden = |stack: &Previewed| stack.verdicts.iter().any(|verdict| verdict.severity == Severity::Deny);
+        let named = |is_one: &dyn Fn(&Previewed) -> bool| {
+            let all: Vec<&Previewed> =
+                self.stacks.iter().map(|shown| shown.stack).filter(|stack| is_one(stack)).collect();
+            let name = |stack: &&Previewed| match &stack.environment {
+                Some(environment) => format!("{} ({})", safe(&stack.file), safe(environment)),
+                None => safe(&stack.file),
+            };
+            let mut names: Vec<String> = all.iter().take(NAMED).map(name).collect();
+            if all.len() > NAMED {
+                names.push(format!("and {} more", all.len() - NAMED));
+            }
+            names
+        };
+        let trouble =
+            [("⛔", "forbidden", named(&is_forbidden)), ("❌", "no plan", named(&|stack| stack.problem.is_some()))];
+        trouble.into_iter().filter(|(_, _, names)| !names.is_empty() && self.stacks.len() > 1).collect()
+    }
+
     /// How many resources each effect has, over all plans.
     pub(crate) fn counts(&self) -> [(Effect, usize); 4] {
         let sum = |of: fn(&Counts) -> usize| self.plans().map(|plan| of(&plan.compared.summary)).sum::<usize>();

@@ -36,6 +36,10 @@ fn head(overview: &Overview<'_>) -> String {
     parts.extend(overview.differences().iter().map(|difference| prose(difference)));
     parts.extend(overview.obstacles().iter().map(|(sign, obstacle)| format!("{sign} {obstacle}")));
     let mut text = format!("# Trunnion preview\n\n**{}**\n\n", parts.join(" · "));
+    for (sign, what, stacks) in overview.in_trouble() {
+        let _ =
+            writeln!(text, "- {sign} {what}: {}", stacks.iter().map(|name| code(name)).collect::<Vec<_>>().join(", "));
+    }
     let base = &overview.preview.base;
     match (&base.problem, &base.commit) {
         (Some(problem), _) => {
@@ -100,11 +104,18 @@ fn stack(shown: &Shown<'_>) -> Vec<Part> {
             let _ = writeln!(top, "- ⚠️ {NOT_COMPARED} {}", said(problem));
         }
     }
-    let Some(Own { plan, tree }) = &shown.own else { return vec![title, Part::always(top)] };
+    let short = match (&stack.problem, &stack.base) {
+        (Some(_), _) => "- ❌ It has no plan.\n",
+        (None, InBase::Unknown(_)) => "- ⚠️ It is not compared with the base.\n",
+        (None, InBase::Missing) => "- New.\n",
+        (None, InBase::Planned) => "",
+    };
+    let top = Part { weight: Weight::Changes, text: top, instead: short.to_owned() };
+    let Some(Own { plan, tree }) = &shown.own else { return vec![title, top] };
     let mut parts = vec![
         title,
         about,
-        Part::always(top),
+        top,
         lost_of(tree, "Deleted and replaced"),
         changes(tree, "Created and changed"),
         cost_of(tree),

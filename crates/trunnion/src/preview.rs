@@ -27,6 +27,9 @@ use crate::{
 /// The largest stack file, and a byte more.
 const LARGEST_STACK: u64 = (1 << 20) + 1;
 
+/// How many environments of a file are previewed.
+const MOST_ENVIRONMENTS: usize = 100;
+
 /// Where the stacks of the base are read.
 #[derive(Debug, Clone)]
 pub enum BaseFiles {
@@ -88,13 +91,11 @@ pub fn pairs(
     base: Result<&BaseFiles, &CommitError>,
     options: &LoadOptions,
 ) -> Vec<Pair> {
-    let head = match Stack::text_of(file) {
-        Ok(text) => Text::Is(text),
-        Err(_) if fs::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {
-            Text::Missing
-        }
-        Err(invalid) => Text::Unknown(invalid_problem(&invalid)),
+    let outside = match base {
+        Ok(BaseFiles::Commit(commit)) => leads_out(commit.root(), file),
+        _ => None,
     };
+    let head = outside.map_or_else(|| text_of(file), Text::Unknown);
     let before = match base {
         Ok(base) => text_in(base, file),
         Err(error) => Text::Unknown(Problem { message: error.to_string(), help: Some(error.help.clone()) }),
@@ -117,6 +118,11 @@ pub fn pairs(
     if let Some(only) = environment {
         environments = vec![Some(only.to_owned())];
     }
+    // Each takes time, and who proposes a change could write any number.
+    let too_many = environments.len() > MOST_ENVIRONMENTS;
+    if too_many {
+        environments = vec![None];
+    }
     let has_same_text = matches!((&head, &before), (Text::Is(one), Text::Is(other)) if one == other);
     let in_base = match base {
         Ok(BaseFiles::Commit(commit)) => options.clone().with_revision(Arc::clone(commit) as Arc<dyn Revision>),
@@ -134,7 +140,11 @@ pub fn pairs(
                 Err(invalid) => Side::Unknown(invalid_problem(&invalid)),
             },
         };
-        let (head, side_of_base) = (side(&head, options), side(&before, &in_base));
+        let (mut head, side_of_base) = (side(&head, options), side(&before, &in_base));
+        if too_many {
+            let message = format!("it has more than {MOST_ENVIRONMENTS} environments");
+            head = Side::Unknown(Problem { message, help: Some("preview some of them with `--env NAME`".to_owned()) });
+        }
         // A file that never had the environment has nothing to say of it.
         if chosen.is_some() && matches!((&head, &side_of_base), (Side::Missing, Side::Missing)) {
             return None;
@@ -182,6 +192,26 @@ fn gone(file: &Path, environment: Option<&str>) -> Problem {
         message: format!("{what}: what was applied of it stays, and costs what it costs"),
         help: Some(format!("delete it first, with the file as it was: `{command}`")),
     }
+}
+
+/// The text of a stack file in the working tree.
+fn text_of(file: &Path) -> Text {
+    match Stack::text_of(file) {
+        Ok(text) => Text::Is(text),
+        Err(_) if fs::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {
+            Text::Missing
+        }
+        Err(invalid) => Text::Unknown(invalid_problem(&invalid)),
+    }
+}
+
+/// Refuses a link that leads out of the repository, or into Git's own folder: what is there could be shown to whoever wrote the link.
+fn leads_out(root: &Path, file: &Path) -> Option<Problem> {
+    let (root, real) = (fs::canonicalize(root).ok()?, fs::canonicalize(file).ok()?);
+    let is_inside =
+        real.strip_prefix(&root).is_ok_and(|path| !path.components().any(|part| part.as_os_str() == ".git"));
+    let message = format!("`{}` is a link that leads out of the repository: it is not read", file.display());
+    (!is_inside).then(|| Problem { message, help: Some("put the stack file itself into the repository".to_owned()) })
 }
 
 /// The text of a stack file in the base.
