@@ -100,7 +100,8 @@ class Browser:
             self._keep(self._next())
         # What a script or a missing image causes comes a moment later.
         time.sleep(0.1)
-        overflow = self.value("document.documentElement.scrollWidth - innerWidth")
+        # A phone makes `innerWidth` as wide as what does not fit.
+        overflow = self.value("document.documentElement.scrollWidth") - width
         happened = [(event["method"], event["params"]) for event in self.events]
         asked = [about["request"]["url"] for method, about in happened if method == "Network.requestWillBeSent"]
         fetched = [url for url in asked if url != page.resolve().as_uri() and not url.startswith("data:")]
