@@ -406,8 +406,17 @@ def test_a_template_of_somebody_else_has_no_plan(repository, template, expected)
     check_refused(repository, "bad.yaml", expected)
 
 
-@pytest.mark.parametrize("template", ["/proc/self/environ", "../outside", "link", "large", "endless"])
-def test_a_template_of_the_base_that_cannot_be_used_is_said(repository, template):
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("/proc/self/environ", "is outside of"),
+        ("../outside", "is outside of"),
+        ("link", ""),
+        ("large", "has more than 1048576 bytes"),
+        ("endless", "more than 3 seconds"),
+    ],
+)
+def test_a_template_of_the_base_that_cannot_be_used_is_said(repository, template, expected):
     link(repository, "link", "/etc/passwd")
     repository.write("large", "#!/bin/sh\n" + "x" * LARGE)
     repository.write("endless", "#!/bin/sh\n" + ENDLESS)
@@ -417,4 +426,6 @@ def test_a_template_of_the_base_that_cannot_be_used_is_said(repository, template
     repository.write("bad.yaml", stack_of("minimal", stack="bad"))
     preview = repository.preview("bad.yaml")
     (stack,) = preview.stacks
-    assert "problem" in stack or "unknown" in stack["base"], stack
+    # Everything is new then, which needs the reason.
+    assert expected in stack["base"]["unknown"]["message"], stack["base"]
+    assert stack["base"]["unknown"]["message"] in Comment(preview.markdown).text.replace("\u200b", "")
