@@ -213,9 +213,10 @@ fn where_little_is_known() {
 #[test]
 fn a_hundred_stacks_of_which_sixty_changed() {
     let reference = reference();
-    let named = |number: usize| reference.replace("stack: loadtest", &format!("stack: team{number}"));
+    let stack_of = |number: usize| reference.replace("stack: loadtest", &format!("stack: team{number}"));
     let names: Vec<String> = (0..100).map(|number| format!("team{number:03}.yaml")).collect();
-    let before: Vec<(&str, String)> = names.iter().enumerate().map(|(at, name)| (name.as_str(), named(at))).collect();
+    let before: Vec<(&str, String)> =
+        names.iter().enumerate().map(|(at, name)| (name.as_str(), stack_of(at))).collect();
     let after: Vec<(&str, String)> = before[..60]
         .iter()
         .enumerate()

@@ -295,6 +295,39 @@ fn drift_is_listed_apart_from_the_change() {
     }
 }
 
+#[test]
+fn what_lies_outside_of_the_repository_is_not_shown() {
+    let stage = repository(&minimal());
+    let outside = Stage::new("canary_of_the_mine: x\n");
+    for (name, target) in [("out.yaml", outside.path("stack.yaml")), ("head.yaml", stage.path(".git/HEAD"))] {
+        std::os::unix::fs::symlink(target, stage.path(name)).unwrap();
+    }
+    let many: Vec<String> = (0..101).map(|number| format!("  e{number}: {{}}")).collect();
+    let many = many.join("\n");
+    stage
+        .write("many.yaml", format!("{}\nenvironments:\n{many}\n", minimal().replace("stack: minimal", "stack: many")));
+    let ended = stage.run(&["preview", "out.yaml", "head.yaml", "many.yaml", "--base", "main", "--offline"]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert_eq!(ended.stdout.matches("is a link that leads out of the repository").count(), 2, "{}", ended.stdout);
+    for shown in ["canary_of_the_mine", "refs", "`ref"] {
+        assert!(!ended.stdout.contains(shown), "{shown} in\n{}", ended.stdout);
+    }
+    assert!(ended.stdout.contains("more than 100 environments"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("- ❌ no plan: `out.yaml`, `head.yaml`, `many.yaml`"), "{}", ended.stdout);
+    // However many mistakes there are, the text fits into a comment.
+    let environment = |number: usize| {
+        let keys: Vec<String> = (0..20).map(|key| format!("wrong{number}_{key}: x")).collect();
+        format!("  e{number}: {{ pools: {{ small: {{ {} }} }} }}", keys.join(", "))
+    };
+    let broken: Vec<String> = (0..100).map(environment).collect();
+    let broken = format!("{}\nenvironments:\n{}\n", minimal(), broken.join("\n"));
+    stage.write("stack.yaml", broken);
+    let ended = stage.run(&["preview", "stack.yaml", "--base", "main", "--offline"]);
+    assert_eq!(ended.code, 1);
+    let length = ended.stdout.chars().count();
+    assert!((10_000..65_536).contains(&length), "{length}: {}", ended.stderr);
+}
+
 fn verdicts(preview: &Value) -> Vec<&str> {
     let stacks = preview["stacks"].as_array().unwrap().iter();
     let all = stacks.flat_map(|stack| stack["verdicts"].as_array().into_iter().flatten());
