@@ -101,10 +101,12 @@ fn a_package_has_every_file_that_its_sources_include() {
         "boot.sh.tera",
         "instance-types.csv",
         "minimal.yaml",
+        "names.txt",
         "on-demand-prices.csv",
         "other-prices.csv",
         "reference.txt",
         "spot-prices.csv",
+        "style.css",
     ]
     .map(Into::into);
     assert_eq!(found, BTreeSet::from(expected));

@@ -319,7 +319,7 @@ fn what_lies_outside_of_the_repository_is_not_shown() {
         let keys: Vec<String> = (0..20).map(|key| format!("wrong{number}_{key}: x")).collect();
         format!("  e{number}: {{ pools: {{ small: {{ {} }} }} }}", keys.join(", "))
     };
-    let broken: Vec<String> = (0..100).map(environment).collect();
+    let broken: Vec<String> = (0..90).map(environment).collect();
     let broken = format!("{}\nenvironments:\n{}\n", minimal(), broken.join("\n"));
     stage.write("stack.yaml", broken);
     let ended = stage.run(&["preview", "stack.yaml", "--base", "main", "--offline"]);
