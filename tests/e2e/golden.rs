@@ -1,6 +1,6 @@
 //! Whole previews of common changes, as a reviewer sees them: `tests/previews/`.
 
-use std::{fmt::Write as _, fs, process::Command};
+use std::{fmt::Write as _, fs};
 
 use serde_json::Value;
 use trunnion_tests::{Stage, root};
@@ -14,17 +14,11 @@ fn reference() -> String {
     stack("loadtest").split_once("\nenvironments:").unwrap().0.to_owned()
 }
 
-fn git(stage: &Stage, arguments: &[&str]) {
-    let fixed = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
-    let done = Command::new("git").args(fixed).arg("-C").arg(stage.path("")).args(arguments).output().unwrap();
-    assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
 /// A repository whose branch `main` has these files, and whose working tree has others.
 fn changed(before: &[(&str, String)], after: &[(&str, String)]) -> Stage {
     let stage = Stage::new("no: stack\n");
     fs::remove_file(stage.path("stack.yaml")).unwrap();
-    git(&stage, &["init", "--initial-branch=main"]);
+    stage.git(&["init", "--initial-branch=main"]);
     stage.write(".gitignore", "*-generator\n");
     let write = |files: &[(&str, String)]| {
         for (name, text) in files {
@@ -33,8 +27,7 @@ fn changed(before: &[(&str, String)], after: &[(&str, String)]) -> Stage {
         }
     };
     write(before);
-    git(&stage, &["add", "--all"]);
-    git(&stage, &["commit", "--allow-empty", "-m", "before"]);
+    stage.commit();
     write(after);
     stage
 }
@@ -181,8 +174,7 @@ fn policies_and_generators() {
     let named = minimal.clone() + "\ngenerator: { binary: gatling-host }\n";
     let stage = changed(&[("stack.yaml", named)], &[]);
     stage.write("gatling-host", &program);
-    git(&stage, &["add", "--all"]);
-    git(&stage, &["commit", "-m", "binary"]);
+    stage.commit();
     program[4000] = 1;
     stage.write("gatling-host", &program);
     let (text, ..) = preview(&stage, &[]);

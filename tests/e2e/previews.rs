@@ -1,20 +1,9 @@
 //! What a pull request changes, compared with its base.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use serde_json::Value;
 use trunnion_tests::{SandboxProcess, Stage, root};
-
-/// Git in the folder of a stage, with an identity.
-fn git(stage: &Stage, arguments: &[&str]) {
-    let done = Command::new("git")
-        .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-C"])
-        .arg(stage.path(""))
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-}
 
 fn minimal() -> String {
     fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap().replace("eu-west-3", "us-east-1")
@@ -23,16 +12,11 @@ fn minimal() -> String {
 /// A stack in a repository whose branch `main` has it, and whose branch `work` is checked out.
 fn repository(stack: &str) -> Stage {
     let stage = Stage::new(stack);
-    git(&stage, &["init", "--initial-branch=main"]);
+    stage.git(&["init", "--initial-branch=main"]);
     stage.write(".gitignore", ".trunnion\n*-generator\n");
-    commit(&stage);
-    git(&stage, &["checkout", "-b", "work"]);
+    stage.commit();
+    stage.git(&["checkout", "-b", "work"]);
     stage
-}
-
-fn commit(stage: &Stage) {
-    git(stage, &["add", "--all"]);
-    git(stage, &["commit", "--allow-empty", "-m", "a change"]);
 }
 
 /// The preview as JSON, and the exit code.
@@ -65,12 +49,12 @@ fn a_preview_tells_apart_what_the_base_asks_for_already() {
     assert!(markdown(&stage).contains("**No stack changes**"), "{}", markdown(&stage));
 
     // On main, somebody merged another host and did not apply it. The pull request adds two further ones.
-    git(&stage, &["checkout", "main"]);
+    stage.git(&["checkout", "main"]);
     stage.edit("zone: us-east-1a }", "zone: us-east-1a, count: 2 }");
-    commit(&stage);
-    git(&stage, &["checkout", "-B", "work"]);
+    stage.commit();
+    stage.git(&["checkout", "-B", "work"]);
     stage.edit("count: 2", "count: 4");
-    commit(&stage);
+    stage.commit();
     let (four, code) = preview(&stage, &[]);
     assert_eq!(code, 0, "{four}");
     let stack = &four["stacks"][0];
@@ -104,7 +88,7 @@ fn what_decides_comes_from_the_base() {
     stage.converge(&[]);
     // A pull request that lifts its own limits.
     stage.write("stack.yaml", minimal().replace("c7i.xlarge", "c7i.2xlarge") + "budget: { hourly: 100 }\n");
-    commit(&stage);
+    stage.commit();
     let (denied, code) = preview(&stage, &[]);
     let verdicts: Vec<&str> =
         denied["stacks"][0]["verdicts"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
@@ -121,12 +105,12 @@ fn each_environment_and_each_deleted_stack_is_previewed() {
     let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
     let stage = repository(&(minimal() + "environments: { prod: {}, old: {} }\n")).at(&sandbox);
     stage.write("other.yaml", minimal().replace("stack: minimal", "stack: other"));
-    git(&stage, &["checkout", "main"]);
-    commit(&stage);
-    git(&stage, &["checkout", "-B", "work"]);
+    stage.git(&["checkout", "main"]);
+    stage.commit();
+    stage.git(&["checkout", "-B", "work"]);
     stage.edit("{ prod: {}, old: {} }", "{ prod: {}, new: {} }");
     fs::remove_file(stage.path("other.yaml")).unwrap();
-    commit(&stage);
+    stage.commit();
     let (all, code) = preview(&stage, &[]);
     assert_eq!(code, 1);
     let stacks = all["stacks"].as_array().unwrap();
@@ -181,10 +165,10 @@ fn files_that_a_stack_names_are_those_of_each_side() {
     let stage = stage.at(&sandbox);
     fs::create_dir(stage.path("boot")).unwrap();
     fs::copy(root().join("templates/boot.sh.tera"), stage.path("boot/own.tera")).unwrap();
-    git(&stage, &["init", "--initial-branch=main"]);
+    stage.git(&["init", "--initial-branch=main"]);
     stage.write(".gitignore", ".trunnion\n*-generator\n");
-    commit(&stage);
-    git(&stage, &["checkout", "-b", "work"]);
+    stage.commit();
+    stage.git(&["checkout", "-b", "work"]);
     stage.converge(&[]);
     let (same, _) = preview(&stage, &[]);
     assert_eq!(same["unchanged"], 1, "{same}");
@@ -206,7 +190,7 @@ fn without_credentials_files_alone_are_compared() {
     let stage = repository(&minimal());
     stage.edit("c7i.xlarge, zone: us-east-1a }", "c7i.2xlarge, zone: us-east-1a, count: 3, public_ip: true }");
     stage.write("new.yaml", minimal().replace("stack: minimal", "stack: new"));
-    commit(&stage);
+    stage.commit();
     let run = |more: &[&str]| {
         let arguments = ["preview", "stack.yaml", "new.yaml", "--base", "main", "--offline"];
         let no_address = ("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
@@ -250,7 +234,7 @@ fn stacks_of_one_account_share_what_is_read() {
     for (n, name) in names.iter().enumerate() {
         stage.write(name, minimal().replace("stack: minimal", &format!("stack: number{n}")));
     }
-    commit(&stage);
+    stage.commit();
     let run = |names: &[String]| {
         let names = names.iter().map(String::as_str);
         let arguments: Vec<&str> = ["preview"].into_iter().chain(names).chain(["--base", "main"]).collect();
@@ -270,7 +254,7 @@ fn drift_is_listed_apart_from_the_change() {
     let url = "https://git.example.org/acme/load.git";
     let clone = |stack: &str| {
         let stage = repository(stack).at(&sandbox);
-        git(&stage, &["remote", "add", "origin", url]);
+        stage.git(&["remote", "add", "origin", url]);
         stage
     };
     let tagged = minimal() + "\ntags: { cost-center: quality }\n";

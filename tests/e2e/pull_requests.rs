@@ -10,25 +10,14 @@ use trunnion_tests::{Fault, SandboxProcess, Stage, What, binary, github::GitHub,
 
 const TOKEN: &str = "actions-token";
 
-fn git(stage: &Stage, arguments: &[&str]) {
-    let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
-    let done = Command::new("git").args(identity).arg("-C").arg(stage.path("")).args(arguments).output().unwrap();
-    assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
-fn commit(stage: &Stage) {
-    git(stage, &["add", "--all"]);
-    git(stage, &["commit", "--allow-empty", "-m", "a change"]);
-}
-
 /// A repository whose branch `main` has the shortest stack, and whose branch `work` is checked out.
 fn repository() -> Stage {
     let stack = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap().replace("eu-west-3", "us-east-1");
     let stage = Stage::new(&stack);
-    git(&stage, &["init", "--initial-branch=main"]);
+    stage.git(&["init", "--initial-branch=main"]);
     stage.write(".gitignore", ".trunnion\n*-generator\n*state*\nout*\noutputs\nsummary\n");
-    commit(&stage);
-    git(&stage, &["checkout", "-b", "work"]);
+    stage.commit();
+    stage.git(&["checkout", "-b", "work"]);
     stage
 }
 
@@ -141,18 +130,18 @@ fn a_fork_gets_a_summary() {
 #[test]
 fn policies_are_those_of_the_base() {
     let stage = repository();
-    git(&stage, &["checkout", "main"]);
+    stage.git(&["checkout", "main"]);
     fs::create_dir(stage.path("policies")).unwrap();
     for policy in ["instances", "tags"] {
         let text = fs::read_to_string(root().join(format!("policies/{policy}.rego"))).unwrap();
         stage.write(&format!("policies/{policy}.rego"), text);
     }
-    commit(&stage);
-    git(&stage, &["checkout", "-B", "work"]);
+    stage.commit();
+    stage.git(&["checkout", "-B", "work"]);
     // The pull request takes another family, and removes the policy that forbids it.
     stage.edit("c7i.xlarge", "t3.xlarge");
     fs::remove_file(stage.path("policies/instances.rego")).unwrap();
-    commit(&stage);
+    stage.commit();
     let run = |more: &[&str]| {
         let arguments = ["preview", "--base", "main", "--offline", "--format", "json"];
         let ended = stage.run_with(&[&arguments, more].concat(), &[]);
@@ -166,10 +155,10 @@ fn policies_are_those_of_the_base() {
     let (codes, ..) = run(&["--trust-head"]);
     assert!(!codes.contains(&"policy::instances".to_owned()), "{codes:?}");
     // One that is wrong forbids everything: nobody knows what it would say.
-    git(&stage, &["checkout", "main"]);
+    stage.git(&["checkout", "main"]);
     stage.write("policies/tags.rego", "package trunnion.tags\n\ndeny contains {\n");
-    commit(&stage);
-    git(&stage, &["checkout", "-B", "work"]);
+    stage.commit();
+    stage.git(&["checkout", "-B", "work"]);
     stage.edit("c7i.xlarge", "c7i.2xlarge");
     let (codes, code, verdicts) = run(&[]);
     assert_eq!((codes, code), (vec!["policy::invalid".to_owned()], 1));
@@ -200,12 +189,12 @@ fn what_was_previewed_is_applied_once_it_is_merged() {
     };
     // A pull request, and a second push.
     stage.edit("zone: us-east-1a }", "zone: us-east-1a, count: 2 }");
-    commit(&stage);
+    stage.commit();
     let (is_done, said) = action(1, "out1", &[]);
     assert!(is_done, "{said}");
     assert!(comment(&github).contains("**1 stack changes · 1 to create"), "{}", comment(&github));
     stage.edit("count: 2", "count: 3");
-    commit(&stage);
+    stage.commit();
     let (is_done, said) = action(2, "out2", &[]);
     assert!(is_done, "{said}");
     assert!(comment(&github).contains("**1 stack changes · 2 to create"), "{}", comment(&github));
@@ -216,12 +205,12 @@ fn what_was_previewed_is_applied_once_it_is_merged() {
     assert!(!is_done && said.contains("is not empty"), "{said}");
 
     // Another pull request is merged and applied first.
-    git(&stage, &["checkout", "main"]);
+    stage.git(&["checkout", "main"]);
     let tags = fs::read_to_string(stage.path("stack.yaml")).unwrap() + "\ntags: { team: load }\n";
     stage.write("stack.yaml", tags);
-    commit(&stage);
+    stage.commit();
     stage.succeed(&["apply", "--yes"]);
-    git(&stage, &["merge", "--no-ff", "-m", "merge", "work"]);
+    stage.git(&["merge", "--no-ff", "-m", "merge", "work"]);
     let changing = sandbox.changing_calls();
     let (is_done, said) = action(3, "out2", &[("MODE", "apply"), ("REQUEST", "7")]);
     assert!(!is_done && said.contains("is out of date"), "{said}");

@@ -132,6 +132,19 @@ impl Stage {
         self.write("stack.yaml", text.replace(from, to));
     }
 
+    /// Runs Git in the folder, with an identity.
+    pub fn git(&self, arguments: &[&str]) {
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        let done = Command::new("git").args(identity).arg("-C").arg(self.path("")).args(arguments).output().unwrap();
+        assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Commits everything in the folder.
+    pub fn commit(&self) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--allow-empty", "-m", "a change"]);
+    }
+
     /// A command in the folder, without variables of this process that could change its behaviour.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let own = self.machine.as_ref().map(|machine| machine.path().join("trunnion"));

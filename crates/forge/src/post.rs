@@ -256,7 +256,7 @@ impl Work<'_> {
         );
         let is_outdated = is_earlier(self.marker.run, newest.marker.run);
         let body = if is_outdated {
-            // Whoever wrote it may have ended before moving it to the comment that stays.
+            // The job that wrote it may have ended before it moved the text to the comment that stays.
             (newest.note.id != keep.note.id).then(|| newest.note.body.clone())
         } else {
             self.pending(keep, ours.len() > 1).then(|| self.body(false))

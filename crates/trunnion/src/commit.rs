@@ -57,7 +57,7 @@ fn target_of_merge(head: &str, variable: &dyn Fn(&str) -> Option<String>) -> Opt
 }
 
 /// The root of the outermost repository that a folder is in: what a submodule has is another's.
-fn root_of(folder: &Path) -> Result<PathBuf, CommitError> {
+pub(crate) fn root_of(folder: &Path) -> Result<PathBuf, CommitError> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };

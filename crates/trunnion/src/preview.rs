@@ -18,6 +18,7 @@ use trunnion_stack::{Diagnostic, Invalid, LoadOptions, Revision, Stack};
 
 use crate::{
     Commit, CommitError, Engine, Error, Options, OverBudget, Policies, Request,
+    commit::root_of,
     connected::{Parts, until},
     duration,
     offline::Offline,
@@ -91,11 +92,7 @@ pub fn pairs(
     base: Result<&BaseFiles, &CommitError>,
     options: &LoadOptions,
 ) -> Vec<Pair> {
-    let outside = match base {
-        Ok(BaseFiles::Commit(commit)) => leads_out(commit.root(), file),
-        _ => None,
-    };
-    let head = outside.map_or_else(|| text_of(file), Text::Unknown);
+    let head = leads_out(base.ok(), file).map_or_else(|| text_of(file), Text::Unknown);
     let before = match base {
         Ok(base) => text_in(base, file),
         Err(error) => Text::Unknown(Problem { message: error.to_string(), help: Some(error.help.clone()) }),
@@ -205,8 +202,13 @@ fn text_of(file: &Path) -> Text {
     }
 }
 
-/// Refuses a link that leads out of the repository, or into Git's own folder: what is there could be shown to whoever wrote the link.
-fn leads_out(root: &Path, file: &Path) -> Option<Problem> {
+/// Refuses a link that leads out of the repository, or into Git's own folder: what is there could be shown to the author of the link.
+fn leads_out(base: Option<&BaseFiles>, file: &Path) -> Option<Problem> {
+    let root = match base {
+        Some(BaseFiles::Commit(commit)) => commit.root().to_path_buf(),
+        // Outside of a repository, there is nothing that a link could lead out of.
+        _ => root_of(file.parent()?).ok()?,
+    };
     let (root, real) = (fs::canonicalize(root).ok()?, fs::canonicalize(file).ok()?);
     let is_inside =
         real.strip_prefix(&root).is_ok_and(|path| !path.components().any(|part| part.as_os_str() == ".git"));
