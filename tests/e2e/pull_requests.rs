@@ -169,6 +169,32 @@ fn policies_are_those_of_the_base() {
 }
 
 #[test]
+fn policies_do_not_blame_a_change_for_what_the_base_asks_for() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = repository().at(&sandbox);
+    // The base has a forbidden family, and nobody applied it yet.
+    stage.git(&["checkout", "main"]);
+    let two = "t3.xlarge, zone: us-east-1a }\n  more: { instance_type: c7i.xlarge, zone: us-east-1a }";
+    stage.edit("c7i.xlarge, zone: us-east-1a }", two);
+    fs::create_dir(stage.path("policies")).unwrap();
+    stage.write("policies/instances.rego", fs::read_to_string(root().join("policies/instances.rego")).unwrap());
+    stage.commit();
+    stage.git(&["checkout", "-B", "work"]);
+    let codes = || {
+        let ended = stage.run(&["preview", "--base", "main", "--format", "json"]);
+        let preview: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
+        let stack = &preview["stacks"][0];
+        assert!(stack["plan"].is_object(), "{stack}");
+        let verdicts = stack["verdicts"].as_array().cloned().unwrap_or_default();
+        verdicts.iter().map(|one| one["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    stage.edit("c7i.xlarge, zone: us-east-1a }", "c7i.xlarge, zone: us-east-1a, count: 2 }");
+    assert_eq!(codes(), [""; 0]);
+    stage.edit("c7i.xlarge, zone: us-east-1a, count: 2 }", "t3.2xlarge, zone: us-east-1a }");
+    assert!(codes().contains(&"policy::instances".to_owned()), "{:?}", codes());
+}
+
+#[test]
 fn what_was_previewed_is_applied_once_it_is_merged() {
     let (sandbox, github) = (SandboxProcess::start(&["--vcpus", "1000"]), GitHub::default());
     let stage = repository().at(&sandbox);

@@ -153,6 +153,29 @@ pub struct Totals {
     pub severity: &'static str,
 }
 
+impl Totals {
+    /// What plans change together. Nothing is said of their severity.
+    pub fn of<'p>(plans: impl IntoIterator<Item = &'p Document>) -> Self {
+        let mut totals = Self::default();
+        let mut costs: BTreeMap<&str, Decimal> = BTreeMap::new();
+        for plan in plans {
+            let summary = &plan.compared.summary;
+            totals.create += summary.create;
+            totals.update += summary.update;
+            totals.replace += summary.replace;
+            totals.delete += summary.delete;
+            if let Some(estimate) = &plan.remarks.estimate {
+                totals.virtual_users += i128::from(estimate.virtual_users) - i128::from(estimate.virtual_users_before);
+                let cost = costs.entry(&estimate.currency).or_default();
+                *cost = cost.saturating_add(estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly));
+            }
+        }
+        totals.cost_per_hour =
+            costs.iter().map(|(currency, cost)| format!("{} {currency}", cost.normalize())).collect();
+        totals
+    }
+}
+
 impl Preview {
     /// The format that this version writes.
     pub const FORMAT: Format = Format { major: 1, minor: 0 };
@@ -174,30 +197,15 @@ impl Preview {
 
     /// What all stacks change together.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        let mut costs: BTreeMap<String, Decimal> = BTreeMap::new();
-        for plan in self.stacks.iter().filter_map(Previewed::own) {
-            let summary = &plan.compared.summary;
-            totals.create += summary.create;
-            totals.update += summary.update;
-            totals.replace += summary.replace;
-            totals.delete += summary.delete;
-            if let Some(estimate) = plan.remarks.estimate {
-                totals.virtual_users += i128::from(estimate.virtual_users) - i128::from(estimate.virtual_users_before);
-                let cost = costs.entry(estimate.currency).or_default();
-                *cost = cost.saturating_add(estimate.cost.hourly.saturating_sub(estimate.cost_before.hourly));
-            }
-        }
-        totals.cost_per_hour =
-            costs.iter().map(|(currency, cost)| format!("{} {currency}", cost.normalize())).collect();
+        let own: Vec<Document> = self.stacks.iter().filter_map(Previewed::own).collect();
         let verdicts = self.stacks.iter().flat_map(|stack| &stack.verdicts);
-        totals.severity = match verdicts.map(|verdict| verdict.severity).max() {
+        let severity = match verdicts.map(|verdict| verdict.severity).max() {
             Some(Severity::Deny) => "deny",
             _ if !self.is_fine() => "error",
             Some(Severity::Warn) => "warn",
             None => "none",
         };
-        totals
+        Totals { severity, ..Totals::of(&own) }
     }
 
     /// The JSON Schema of the document: `schemas/preview.schema.json`.

@@ -1,8 +1,8 @@
 //! What a preview says of its stacks, without markup: what its Markdown and its HTML have in common.
 
 use trunnion_engine::{
-    Document, Note, Summary as Counts,
-    preview::{Preview, Previewed, Severity, Verdict},
+    Document, Note,
+    preview::{Preview, Previewed, Severity, Totals, Verdict},
 };
 use trunnion_estimate::Decimal;
 
@@ -97,13 +97,8 @@ impl<'p> Overview<'p> {
 
     /// How many resources each effect has, over all plans.
     pub(crate) fn counts(&self) -> [(Effect, usize); 4] {
-        let sum = |of: fn(&Counts) -> usize| self.plans().map(|plan| of(&plan.compared.summary)).sum::<usize>();
-        [
-            (Effect::Create, sum(|counts| counts.create)),
-            (Effect::Update, sum(|counts| counts.update)),
-            (Effect::Replace, sum(|counts| counts.replace)),
-            (Effect::Delete, sum(|counts| counts.delete)),
-        ]
+        let Totals { create, update, replace, delete, .. } = Totals::of(self.plans());
+        [(Effect::Create, create), (Effect::Update, update), (Effect::Replace, replace), (Effect::Delete, delete)]
     }
 
     /// How cost and virtual users change, over all plans: the cost for each currency, then the users. Nothing without an estimate.

@@ -459,19 +459,20 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         if let Some(base) = base.as_ref().filter(|_| !terms.trust_head) {
             previewed.verdicts.extend(protected(base, head, &plan));
         }
-        previewed.verdicts.extend(policies::verdicts(&terms.policies, &plan));
         previewed.drift = judged.drift.filter(|drift| !drift.is_empty());
         previewed.plan = Some(plan);
-        let Some(base) = base else { return Ok(previewed) };
-        let base = self.with_stack(base);
-        match until(interrupt, base.plan(state, &request, interrupt)).await {
-            Err(Error::Interrupted) => Err(Error::Interrupted),
-            Err(error) => {
-                previewed.base = InBase::Unknown(problem(&error));
-                Ok(previewed)
+        if let Some(base) = base {
+            let base = self.with_stack(base);
+            match until(interrupt, base.plan(state, &request, interrupt)).await {
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) => previewed.base = InBase::Unknown(problem(&error)),
+                Ok(planned) => previewed = previewed.compared(&planned.document(origin)),
             }
-            Ok(planned) => Ok(previewed.compared(&planned.document(origin))),
         }
+        // What the base asks for already is not the fault of the change.
+        let verdicts = previewed.own().map(|own| policies::verdicts(&terms.policies, &own));
+        previewed.verdicts.extend(verdicts.into_iter().flatten());
+        Ok(previewed)
     }
 }
 
