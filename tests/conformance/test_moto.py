@@ -7,6 +7,7 @@ Where moto differs from AWS, these workarounds apply. The tests themselves stay 
   not enforce them here.
 - It answers `GetBucketVersioning` with a wrong root element.
 - It stores the checksum of an object only if the request also names the algorithm.
+- It compares an object's version and writes the object in two steps, so that two clients can both win.
 - It never starts a service's tasks: apply does not wait for them.
 - It ends every secret's ARN with random letters: the test creates the secrets first and puts their ARNs in the stack.
 """
@@ -25,8 +26,10 @@ from stage import ACCOUNT, CREDENTIALS, REGION, Machine, left_over, stack_file, 
 
 ONE_INTERFACE = ("zone: eu-west-3a }", "zone: eu-west-3a, interfaces: 1, addresses: 1 }")
 
-# `moto_server` with the second to fourth of these differences corrected.
+# `moto_server` with the second to fifth of these differences corrected.
 SERVER = """
+import threading
+
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
@@ -48,6 +51,15 @@ def get_checksum(self, response_headers):
         self.headers["x-amz-sdk-checksum-algorithm"] = "SHA256"
     return keep(self, response_headers)
 S3Response._get_checksum = get_checksum
+
+one_at_a_time = threading.Lock()
+def whole(answer):
+    def respond(self):
+        with one_at_a_time:
+            return answer(self)
+    return respond
+S3Response.put_object = whole(S3Response.put_object)
+S3Response.delete_object = whole(S3Response.delete_object)
 main()
 """
 
