@@ -26,8 +26,12 @@ fn preview(stage: &Stage, more: &[&str]) -> (Value, i32) {
     (serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr)), run.code)
 }
 
+fn shown(stage: &Stage, more: &[&str]) -> String {
+    stage.run(&[&["preview", "stack.yaml", "--base", "main"], more].concat()).stdout
+}
+
 fn markdown(stage: &Stage) -> String {
-    stage.run(&["preview", "stack.yaml", "--base", "main"]).stdout
+    shown(stage, &[])
 }
 
 /// The changes of a plan: `create instance.small[0]`.
@@ -173,11 +177,24 @@ fn files_that_a_stack_names_are_those_of_each_side() {
     let (same, _) = preview(&stage, &[]);
     assert_eq!(same["unchanged"], 1, "{same}");
     // The template alone changes, and what it was stays in the base.
-    let changed = fs::read_to_string(stage.path("boot/own.tera")).unwrap() + "# more\n";
+    let changed = fs::read_to_string(stage.path("boot/own.tera")).unwrap() + "# more: {{ variables.packages }}\n";
     stage.write("boot/own.tera", changed);
+    stage.edit("boot/own.tera }", "boot/own.tera, variables: { packages: hunter2-hunter2 } }");
     let (different, code) = preview(&stage, &[]);
     assert_eq!((code, &different["stacks"][0]["base"]), (0, &Value::from("planned")), "{different}");
     assert!(different["stacks"][0]["pending"].is_null(), "{different}");
+    // It is shown line by line, without what the stack puts into it.
+    for text in [markdown(&stage), shown(&stage, &["--format", "html"]), different.to_string()] {
+        assert!(text.contains("# more: (sha256:") && !text.contains("hunter2"), "{text}");
+    }
+    assert!(markdown(&stage).contains("\n+   # more: (sha256:"), "{}", markdown(&stage));
+    // Who reads the repository does not read files from elsewhere.
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    fs::copy(stage.path("boot/own.tera"), elsewhere.path()).unwrap();
+    stage.edit("boot/own.tera", &elsewhere.path().display().to_string());
+    let text = shown(&stage, &["--allow-file", &elsewhere.path().display().to_string()]);
+    assert!(text.contains("data.user_data (sensitive) changed") && !text.contains("# more"), "{text}");
+    stage.edit(&elsewhere.path().display().to_string(), "boot/own.tera");
     // A path out of the repository is refused on both sides.
     stage.edit("boot/own.tera", "../../../../../../proc/self/environ");
     let text = markdown(&stage);
@@ -229,7 +246,13 @@ fn without_credentials_files_alone_are_compared() {
 fn stacks_of_one_account_share_what_is_read() {
     let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
     let stage = repository(&minimal()).at(&sandbox);
-    let calls = || sandbox.made_and_refused().0;
+    let calls = || {
+        let calls = sandbox.calls();
+        let all = || calls.as_object().unwrap().iter();
+        let quotas = all().filter(|(name, _)| name.ends_with("GetServiceQuota"));
+        let count = |(_, call): (&String, &Value)| call["count"].as_u64().unwrap();
+        (all().map(count).sum::<u64>(), quotas.map(count).sum::<u64>())
+    };
     let names: Vec<String> = (0..4).map(|n| format!("stack{n}.yaml")).collect();
     for (n, name) in names.iter().enumerate() {
         stage.write(name, minimal().replace("stack: minimal", &format!("stack: number{n}")));
@@ -241,9 +264,12 @@ fn stacks_of_one_account_share_what_is_read() {
         let before = calls();
         let ended = stage.run(&arguments);
         assert_eq!(ended.code, 0, "{}", ended.stderr);
-        calls() - before
+        let after = calls();
+        (after.0 - before.0, after.1 - before.1)
     };
-    let (one, four) = (run(&names[..1]), run(&names));
+    let ((one, quotas), (four, shared_quotas)) = (run(&names[..1]), run(&names));
+    // That a quota has no value of its own is an answer, too.
+    assert!(quotas > 0 && quotas == shared_quotas, "{quotas} quotas for one stack, {shared_quotas} for four");
     // Each further stack reads its own resources, and neither the network, nor images and types.
     assert!(four + 30 < 4 * one, "{one} calls for one stack, {four} for four");
 }

@@ -44,6 +44,9 @@ struct Answer {
 /// Beginnings of the names of operations that change nothing.
 const READS: [&str; 6] = ["Describe", "Get", "List", "Head", "Simulate", "BatchGet"];
 
+/// How Service Quotas refuses a quota without a value (its API reference, `GetServiceQuota`, read November 2026).
+const NO_RESOURCE: &str = "NoSuchResourceException";
+
 impl Reads {
     /// Without any answer yet.
     pub fn new() -> Self {
@@ -73,7 +76,7 @@ impl Reads {
         Some(Arc::clone(answers.entry(digest.finalize().into()).or_default()))
     }
 
-    /// The answer to a request: an earlier one, or that of `send`. Only a success is kept.
+    /// The answer to a request: an earlier one, or that of `send`. A success is kept, and the answer that there is no such thing.
     pub(crate) async fn answer<F>(
         &self,
         request: HttpRequest,
@@ -86,17 +89,17 @@ impl Reads {
         let mut refused = None;
         let answer = place
             .get_or_try_init(|| async {
-                let answer = send(request).await.map_err(Some)?;
-                if !answer.status().is_success() {
-                    refused = Some(answer);
-                    return Err(None);
+                let answer = Answer::of(send(request).await.map_err(Some)?).await.map_err(Some)?;
+                if answer.holds() {
+                    return Ok(answer);
                 }
-                Answer::of(answer).await.map_err(Some)
+                refused = Some(answer);
+                Err(None)
             })
-            .await;
+            .await
+            .cloned();
         match (answer, refused) {
-            (Ok(answer), _) => answer.response(),
-            (Err(None), Some(refused)) => Ok(refused),
+            (Ok(answer), _) | (Err(None), Some(answer)) => answer.response(),
             (Err(error), _) => Err(error.unwrap_or_else(|| ConnectorError::other("no answer".into(), None))),
         }
     }
@@ -109,6 +112,15 @@ impl Answer {
             ByteStream::new(body).collect().await.map_err(|error| ConnectorError::io(error.into()))?.into_bytes();
         let headers = response.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(Self { status: response.status().as_u16(), headers, body })
+    }
+
+    /// Whether the same request would get it again a moment later.
+    fn holds(&self) -> bool {
+        let is_unknown = || {
+            let body: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+            body.is_some_and(|body| body["__type"].as_str().is_some_and(|kind| kind.ends_with(NO_RESOURCE)))
+        };
+        (200..300).contains(&self.status) || self.status == 404 || self.status == 400 && is_unknown()
     }
 
     fn response(&self) -> Result<HttpResponse, ConnectorError> {

@@ -1,12 +1,14 @@
-//! The generator binaries. Each file is read once, on first use. From then on its SHA-256 identifies it.
+//! The generator binaries. Each file is digested once, on first use. From then on its SHA-256 identifies it. Its bytes are kept
+//! only for an upload.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt,
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -52,11 +54,26 @@ struct Source {
     files: Option<Files>,
     /// `generator.sha256` of the stack.
     named: Option<String>,
-    read: OnceLock<Read>,
+    read: OnceLock<Result<Binary, Unusable>>,
 }
 
-/// The binary with its bytes, or why it cannot be used.
-type Read = Result<(Binary, Arc<Vec<u8>>), Unusable>;
+/// What is known of a file's content.
+#[derive(Debug, Clone)]
+struct Content {
+    sha256: String,
+    /// Its first [`HEAD`] bytes at most.
+    head: Vec<u8>,
+}
+
+/// What tells a file with one content from all others: its device, its number there, its size, and when it and its number were
+/// last changed, in seconds and nanoseconds.
+type Identity = ([u64; 3], [i64; 4]);
+
+/// The files that this process digested: many stacks have the same binary.
+static DIGESTED: LazyLock<Mutex<HashMap<Identity, Content>>> = LazyLock::new(Mutex::default);
+
+/// A file that was written less than this ago may be written once more without a later time.
+const SETTLED: Duration = Duration::from_secs(2);
 
 impl Binaries {
     /// The binaries for all architectures of the stack's pools. No file is read yet.
@@ -76,13 +93,13 @@ impl Binaries {
     pub fn new(binaries: impl IntoIterator<Item = (Architecture, Binary)>) -> Self {
         let source = |(architecture, binary): (Architecture, Binary)| {
             let path = Some(binary.path.clone());
-            let read = OnceLock::from(Ok((binary, Arc::default())));
+            let read = OnceLock::from(Ok(binary));
             (architecture, Source { architecture, path, files: None, named: None, read })
         };
         Self(binaries.into_iter().map(source).collect())
     }
 
-    /// Reads and hashes every binary for which the stack sets no digest. Reading blocks: run it beside other work.
+    /// Digests every binary for which the stack sets no digest. Reading blocks: run it beside other work.
     pub fn read(&self) {
         for source in self.0.values().filter(|source| source.named.is_none()) {
             let _ = source.read();
@@ -106,20 +123,21 @@ impl Binaries {
     /// The binary in the configured file.
     pub(crate) fn get(&self, architecture: Architecture) -> Result<&Binary, Unusable> {
         let source = self.0.get(&architecture).ok_or_else(Unusable::nowhere)?;
-        source.read().as_ref().map(|(binary, _)| binary).map_err(Clone::clone)
+        source.read().as_ref().map_err(Clone::clone)
     }
 
     /// The binaries that were read so far.
     pub(crate) fn known(&self) -> impl Iterator<Item = (Architecture, &Binary)> {
-        self.0.values().filter_map(|source| Some((source.architecture, &source.read.get()?.as_ref().ok()?.0)))
+        self.0.values().filter_map(|source| Some((source.architecture, source.read.get()?.as_ref().ok()?)))
     }
 
-    /// The bytes of a binary that was read, by its SHA-256 in hexadecimal.
+    /// The bytes of a binary that was digested, by its SHA-256 in hexadecimal; nothing where its file changed since. Reading blocks.
     pub fn content(&self, sha256: &str) -> Option<Arc<Vec<u8>>> {
-        let read = self.0.values().filter_map(|source| source.read.get()?.as_ref().ok());
-        read.filter(|(_, content)| !content.is_empty())
-            .find(|(binary, _)| binary.sha256 == sha256)
-            .map(|(_, content)| Arc::clone(content))
+        let has_it = |source: &&Source| matches!(source.read.get(), Some(Ok(binary)) if binary.sha256 == sha256);
+        let source = self.0.values().find(has_it)?;
+        let mut content = Vec::new();
+        source.open(source.path.as_ref()?).ok()?.take(LONGEST).read_to_end(&mut content).ok()?;
+        (hex(&Sha256::digest(&content)) == sha256).then(|| Arc::new(content))
     }
 }
 
@@ -135,20 +153,14 @@ impl Source {
         }
     }
 
-    fn read(&self) -> &Result<(Binary, Arc<Vec<u8>>), Unusable> {
+    fn read(&self) -> &Result<Binary, Unusable> {
         self.read.get_or_init(|| {
             let path = self.path()?;
             let unusable = |says: String| Unusable { path: Some(path.to_owned()), says };
-            let mut content = Vec::new();
-            let read = self.open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut content));
-            read.map_err(|error| unusable(unreadable(&error)))?;
-            if content.len() as u64 > LONGEST {
-                return Err(unusable(format!("has more than {LONGEST} bytes")));
-            }
-            self.fits(&content).map_err(unusable)?;
-            let head = content.get(..HEAD).unwrap_or(&content);
-            let (sha256, is_dynamic) = (hex(&Sha256::digest(&content)), names_a_loader(head));
-            Ok((Binary { path: path.to_owned(), sha256, is_dynamic }, Arc::new(content)))
+            let content = self.open(path).and_then(Content::of).map_err(|error| unusable(unreadable(&error)))?;
+            let Content { sha256, head } = content.ok_or_else(|| unusable(format!("has more than {LONGEST} bytes")))?;
+            self.fits(&head).map_err(unusable)?;
+            Ok(Binary { path: path.to_owned(), sha256, is_dynamic: names_a_loader(&head) })
         })
     }
 
@@ -168,6 +180,56 @@ impl Source {
             built_for => Err(format!("is built for {built_for}")),
         }
     }
+}
+
+impl Content {
+    /// That of a file; nothing where it has more than [`LONGEST`] bytes.
+    fn of(mut file: File) -> io::Result<Option<Self>> {
+        let identity = identity(&file.metadata()?);
+        let known = || DIGESTED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = identity.and_then(|identity| known().get(&identity).cloned()) {
+            return Ok(Some(content));
+        }
+        let (mut digest, mut head, mut length) = (Sha256::new(), Vec::new(), 0);
+        let mut block = vec![0; HEAD];
+        loop {
+            let read = match file.read(&mut block) {
+                Ok(0) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            let bytes = &block[..read];
+            digest.update(bytes);
+            head.extend_from_slice(&bytes[..read.min(HEAD - head.len())]);
+            length += read as u64;
+            if length > LONGEST {
+                return Ok(None);
+            }
+        }
+        let content = Self { sha256: hex(&digest.finalize()), head };
+        if let Some(identity) = identity
+            && self::identity(&file.metadata()?) == Some(identity)
+        {
+            known().insert(identity, content.clone());
+        }
+        Ok(Some(content))
+    }
+}
+
+/// Nothing for a file that may just be written, and on systems that do not number files.
+fn identity(metadata: &Metadata) -> Option<Identity> {
+    let age = SystemTime::now().duration_since(metadata.modified().ok()?).ok()?;
+    if age < SETTLED {
+        return None;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+        Some(([metadata.dev(), metadata.ino(), metadata.size()], times))
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 fn unreadable(error: &io::Error) -> String {

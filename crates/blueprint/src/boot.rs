@@ -1,6 +1,7 @@
 //! Renders the boot template for a pool: the result is the user data of the pool's hosts.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io::{self, Read as _},
     net::{Ipv4Addr, Ipv6Addr},
@@ -9,8 +10,9 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use trunnion_catalog::Architecture;
-use trunnion_engine::{Map, Observed, Value};
+use trunnion_engine::{Map, Observed, Value, hex};
 use trunnion_host::{Config, Connections, DefaultRoutes, Except, Mode, Network, Ports, Route, Spread, Ssh};
 use trunnion_stack::{Engine, Pool, Stack, Tracking};
 
@@ -104,6 +106,36 @@ pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<Strin
     let script = Script::read(stack, &nothing)?;
     let architecture = pool(stack, pool_name)?.instance_type.architecture;
     script.render(pool_name, newest(pool_name, architecture, binaries)?)
+}
+
+/// The user data of a pool's hosts for readers of the repository, to compare it with that of another commit. Values of
+/// `generator.variables` in the stack's own template are digests, and so is the generator binary where the stack names none. `None`
+/// for a template from outside of the repository, whose content is not theirs.
+pub fn reviewed(stack: &Stack, pool_name: &str) -> Result<Option<String>, BlueprintError> {
+    if stack.generator.template.as_ref().is_some_and(|path| stack.files.is_allowed_beside(path)) {
+        return Ok(None);
+    }
+    let architecture = pool(stack, pool_name)?.instance_type.architecture;
+    let sha256 = stack.generator.sha256.get(&architecture).map_or(ANY_BINARY, String::as_str);
+    let nothing = Observed::default();
+    let script = Script::read(stack, &nothing)?;
+    let text = script.render(pool_name, sha256)?;
+    Ok(Some(if script.own().is_some() { without_values(text, &stack.generator.variables) } else { text }))
+}
+
+/// Stands for the digest of a binary that nobody reads.
+const ANY_BINARY: &str = "(the generator binary)";
+
+/// Shorter values are no secrets, and are found in other words, too.
+const SHORTEST_SECRET: usize = 6;
+
+/// A text in which digests stand for values, the longest first, as one may be a part of another.
+fn without_values(text: String, variables: &BTreeMap<String, String>) -> String {
+    let mut values: Vec<&str> = variables.values().flat_map(|value| value.lines().chain([value.as_str()])).collect();
+    values.retain(|value| value.trim().len() >= SHORTEST_SECRET);
+    values.sort_by_key(|value| Reverse(value.len()));
+    let digest = |value: &str| format!("(sha256:{:.12})", hex(&Sha256::digest(value)));
+    values.into_iter().fold(text, |text, value| text.replace(value, &digest(value)))
 }
 
 /// The digest of the newest generator binary for a pool's hosts.

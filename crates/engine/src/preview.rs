@@ -68,12 +68,28 @@ pub struct Previewed {
     /// What the base would cost and hold, once it is applied; absent where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Stands>,
+    /// The texts of attributes that plans hide, as the files of both sides make them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<Texts>,
     /// What somebody changed outside of Trunnion; absent where there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
     /// What speaks against the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
+}
+
+/// An attribute as the files of the base and those of the change make it, without what may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Texts {
+    /// The resource.
+    pub address: Address,
+    /// Path of the attribute: `data.user_data`.
+    pub path: String,
+    /// As the base has it.
+    pub before: String,
+    /// As the change has it.
+    pub after: String,
 }
 
 /// What is known of a stack in the base.

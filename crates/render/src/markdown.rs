@@ -14,6 +14,9 @@ use crate::{
 /// The longest comment that GitHub takes, in characters.
 pub const LONGEST: usize = 65_536;
 
+/// How many resources share a line of a row.
+const PER_LINE: usize = 3;
+
 /// What is kept free of it for what a caller adds.
 const SPARE: usize = 1_024;
 
@@ -144,7 +147,11 @@ pub(crate) fn changes(tree: &Tree, title: &str) -> Part {
     let others = || tree.entries().filter(|entry| !entry.is_lost());
     let resources: usize = others().map(|entry| entry.count).sum();
     let instead = if resources == 0 { String::new() } else { format!("\n{title}: {resources} resources\n") };
-    Part { weight: Weight::Changes, text: table(title, &["", "resource", "changes"], others().map(kept)), instead }
+    Part {
+        weight: Weight::Changes,
+        text: table(title, &["", "resource", "changes"], kept(others()).into_iter()),
+        instead,
+    }
 }
 
 /// What it costs and holds.
@@ -204,11 +211,29 @@ fn lost(entry: &Entry) -> Vec<String> {
     vec![sign(entry.action), resource(entry), reasons.join(", ")]
 }
 
-fn kept(entry: &Entry) -> Vec<String> {
-    let changed = entry.changing().map(code).collect::<Vec<_>>().join(", ");
-    let reason = entry.reason.iter().map(|reason| prose(reason));
-    let about: Vec<String> = reason.chain((!changed.is_empty()).then_some(changed)).collect();
-    vec![sign(entry.action), resource(entry), about.join(", ")]
+/// What is created and changed: a row for each run of resources in which the same attributes change.
+fn kept<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<Vec<String>> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut joined = 1;
+    for entry in entries {
+        let changed = entry.changing().map(code).collect::<Vec<_>>().join(", ");
+        let reason = entry.reason.iter().map(|reason| prose(reason));
+        let about: Vec<String> = reason.chain((!changed.is_empty()).then_some(changed)).collect();
+        let row = [sign(entry.action), resource(entry), about.join(", ")];
+        match rows.last_mut().map(Vec::as_mut_slice) {
+            Some([sign, resources, about]) if *sign == row[0] && *about == row[2] && !about.is_empty() => {
+                joined += 1;
+                // A row stays one that a person reads.
+                let separator = if joined % PER_LINE == 1 { "<br>" } else { " " };
+                let _ = write!(resources, ",{separator}{}", row[1]);
+            }
+            _ => {
+                joined = 1;
+                rows.push(row.into());
+            }
+        }
+    }
+    rows
 }
 
 fn sign(action: Action) -> String {
@@ -250,7 +275,18 @@ pub(crate) fn table(title: &str, columns: &[&str], rows: impl Iterator<Item = Ve
 
 /// Every attribute that changes, folded.
 fn details<'e>(entries: impl Iterator<Item = &'e Entry>) -> String {
-    let text: String = entries.filter(|entry| !entry.rows.is_empty()).map(detail).collect();
+    let mut text = String::new();
+    let mut last = (Action::None, String::new());
+    for entry in entries.filter(|entry| !entry.rows.is_empty()) {
+        let this = (entry.action, entry.rows.iter().map(row).collect::<String>());
+        // Resources that change alike share what follows.
+        if this == last {
+            text.truncate(text.len() - this.1.len());
+        }
+        text += &hunk(entry);
+        text += &this.1;
+        last = this;
+    }
     if text.is_empty() {
         return text;
     }
@@ -258,7 +294,7 @@ fn details<'e>(entries: impl Iterator<Item = &'e Entry>) -> String {
     format!("\n<details><summary>Details</summary>\n\n{fence}diff\n{text}{fence}\n\n</details>\n")
 }
 
-fn detail(entry: &Entry) -> String {
+fn hunk(entry: &Entry) -> String {
     let sign = match entry.action {
         Action::None => "",
         Action::Create => "+ ",
@@ -266,8 +302,7 @@ fn detail(entry: &Entry) -> String {
         Action::Replace => "-/+ ",
         Action::Delete => "- ",
     };
-    let rows: String = entry.rows.iter().map(row).collect();
-    format!("@@ {sign}{} @@\n{rows}", entry.addresses)
+    format!("@@ {sign}{} @@\n", entry.addresses)
 }
 
 fn row(row: &Row) -> String {

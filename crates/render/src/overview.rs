@@ -160,7 +160,9 @@ impl<'p> Shown<'p> {
     fn of(stack: &'p Previewed, shared: &[(Note, usize)]) -> Self {
         let own = stack.own().map(|mut plan| {
             plan.remarks.notes.retain(|note| shared.iter().all(|(known, _)| known != note));
-            Own { tree: Tree::of(&plan), plan }
+            let mut tree = Tree::of(&plan);
+            stack.texts.iter().for_each(|texts| tree.show(texts));
+            Own { plan, tree }
         });
         Self { stack, own, pending: stack.pending().as_ref().map(Tree::of) }
     }

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use trunnion_engine::{Action, Applied, Document, Note, OtherHome, Summary as Counts};
+use trunnion_engine::{Action, Applied, Document, Note, OtherHome, Summary as Counts, Value, preview::Texts};
 
 use crate::{
     entry,
     estimate::Estimated,
     group::{self, addresses},
+    lines,
     value::safe,
 };
 
@@ -234,6 +235,18 @@ impl Tree {
     }
 
     /// All changes.
+    /// Shows the texts of an attribute that the plan hides.
+    pub(crate) fn show(&mut self, texts: &Texts) {
+        let title = safe(&texts.address.to_string());
+        let value = |text: &String| Value::Text(text.clone());
+        let Some(lines) = lines::between(Some(&value(&texts.before)), Some(&value(&texts.after))) else { return };
+        let entries = self.sections.iter_mut().flat_map(|section| &mut section.entries);
+        let rows = entries.filter(|entry| entry.addresses == title).flat_map(|entry| &mut entry.rows);
+        for row in rows.filter(|row| row.path == texts.path) {
+            row.content = Content::Lines(lines.clone());
+        }
+    }
+
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.sections.iter().flat_map(|section| &section.entries)
     }

@@ -84,6 +84,11 @@ impl Files {
         &self.root
     }
 
+    /// Whether a file is one that the command line names beside those of the repository.
+    pub fn is_allowed_beside(&self, path: &Path) -> bool {
+        self.allowed.contains(&whole(path)) || fs::canonicalize(path).is_ok_and(|found| self.allowed.contains(&found))
+    }
+
     /// Opens a regular file. Links are followed as long as they stay in the repository.
     ///
     /// # Errors

@@ -70,6 +70,8 @@ pub(crate) struct Judged {
     /// What the plan costs by the workload and prices of another stack.
     pub(crate) estimate: Option<Estimate>,
     pub(crate) drift: Option<Drift>,
+    binaries: Option<Arc<Binaries>>,
+    uploads: Vec<String>,
 }
 
 /// What an engine shares with its sessions.
@@ -284,6 +286,23 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         &self.place
     }
 
+    /// Reads AWS in bulk, plans, and hands over the bytes that an apply uploads: as the plan saw them, whatever becomes of their
+    /// files.
+    pub(crate) async fn plan_to_apply(
+        &self,
+        state: State,
+        request: &Request,
+        interrupt: &CancellationToken,
+    ) -> Result<Planned, Error> {
+        let Judged { planned, binaries, uploads, .. } = self.judged(state, request, None, interrupt).await?;
+        for sha256 in uploads {
+            if let Some(content) = binaries.as_ref().and_then(|binaries| binaries.content(&sha256)) {
+                self.provider.supply(&sha256, content);
+            }
+        }
+        Ok(planned)
+    }
+
     /// Reads AWS in bulk and plans.
     pub(crate) async fn plan(
         &self,
@@ -304,7 +323,7 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
     ) -> Result<Judged, Error> {
         let protection = blueprint::protection(&self.stack);
         let (aim, mut plan) = self.compared(&mut state, request, protection, interrupt).await?;
-        let Aim { desired, observed, binaries, notes, .. } = aim;
+        let Aim { desired, observed, binaries, uploads, notes, .. } = aim;
         plan.notes.extend(notes);
         plan.notes.extend(blueprint::associated_later(&plan));
         if let Some(binaries) = &binaries {
@@ -328,7 +347,7 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         let judged = judge.map(|stack| blueprint::estimate(stack, &plan, &observed));
         let identity = self.provider.identity();
         let planned = Planned { plan, state, place: self.place.clone(), identity, estimate };
-        Ok(Judged { planned, estimate: judged, drift })
+        Ok(Judged { planned, estimate: judged, drift, binaries, uploads })
     }
 
     /// Reads AWS in bulk and compares it with what the stack asks for. What the stack renamed is renamed in the state, too.
@@ -382,7 +401,8 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         let binaries = Arc::new(Binaries::of(stack));
         if request.destroy {
             let observed = self.provider.observe(&outline, state, context).await?;
-            return Ok(Aim { desired: outline, observed, binaries: None, notes: Vec::new(), options });
+            let (uploads, notes) = (Vec::new(), Vec::new());
+            return Ok(Aim { desired: outline, observed, binaries: None, uploads, notes, options });
         }
         // Hashing is faster than the calls, so it costs no extra time.
         let hashing = tokio::task::spawn_blocking({
@@ -401,17 +421,13 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         let update = request.update_generator;
         let standing = Standing { observed: &observed, update, selected: selected.as_ref() };
         let boots = Boots::decide(stack, &binaries, &standing).map_err(refused)?;
-        for sha256 in boots.uploads() {
-            if let Some(content) = binaries.content(sha256) {
-                self.provider.supply(sha256, content);
-            }
-        }
+        let uploads = boots.uploads().map(str::to_owned).collect();
         boots.spell_out(stack, &mut observed);
         let desired = blueprint::blueprint_with(stack, &boots).map_err(refused)?;
         let desired = blueprint::complete(desired, &observed).map_err(refused)?;
         notes.extend(boots.note());
         notes.extend(boots.outdated_networks());
-        Ok(Aim { desired, observed, binaries: Some(binaries), notes, options })
+        Ok(Aim { desired, observed, binaries: Some(binaries), uploads, notes, options })
     }
 }
 
@@ -505,6 +521,8 @@ pub(crate) struct Aim {
     pub(crate) desired: Graph,
     pub(crate) observed: Observed,
     binaries: Option<Arc<Binaries>>,
+    /// The SHA-256 of each binary that must be uploaded.
+    uploads: Vec<String>,
     notes: Vec<Note>,
     /// What is planned, as far as the request says it.
     pub(crate) options: PlanOptions,

@@ -98,7 +98,7 @@ impl<P: Provider, S: StateStore> Session<P, S> {
         let (parts, session) = (&self.parts, &mut self.session);
         let planned = until(interrupt, async {
             let state = parts.relevant(session.read().await?).await?;
-            parts.plan(state, request, interrupt).await
+            parts.plan_to_apply(state, request, interrupt).await
         });
         let planned = planned.await?;
         Ok(LockedPlan { session: self, planned, is_take_over: false, prices: None })

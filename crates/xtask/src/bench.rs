@@ -1,5 +1,5 @@
-//! Measures a plan without changes: CPU time, elapsed time and peak memory. Each command runs in its own process. The
-//! sandbox runs in the same process, so the figures include it. With `--against`, runs of another build alternate with
+//! Measures a plan without changes, and the preview of many stacks: CPU time, elapsed time and peak memory. Each command runs in its
+//! own process. For a plan, the sandbox runs in the same process, so the figures include it. With `--against`, runs of another build alternate with
 //! runs of this one.
 
 use std::{
@@ -17,7 +17,7 @@ use nix::sys::{
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::{Failure, build, root, run};
+use crate::{Failure, build, root, run, sandbox::Sandbox};
 
 /// The number of runs of each command. The median is printed.
 const TIMES: usize = 9;
@@ -123,6 +123,65 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
             println!("{name}, {}: {}", contender.program.display(), contender.calls(name)?);
         }
     }
+    for contender in &contenders {
+        preview(&contender.program)?;
+    }
+    Ok(())
+}
+
+/// How many stacks a preview has, all of one account and region.
+const PREVIEWED: usize = 100;
+
+/// Measures the preview of a pull request that changes a pool of each stack. Its sandbox is a process of its own.
+#[expect(clippy::print_stdout, reason = "a chore prints for the person who runs it")]
+fn preview(program: &Path) -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let sandbox = Sandbox::start(program, &["--vcpus".to_owned(), "100000".to_owned()])?;
+    let command = |program: &Path, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("AWS_ENDPOINT_URL", format!("http://{}", sandbox.address)).env_remove("AWS_PROFILE");
+        command.envs([("AWS_ACCESS_KEY_ID", "sandbox"), ("AWS_SECRET_ACCESS_KEY", "sandbox")]);
+        command
+    };
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"];
+        run(&mut command(Path::new("git"), &[&identity, arguments].concat()))
+    };
+    let minimal = fs::read_to_string(root().join("stacks/minimal.yaml"))?;
+    let files: Vec<String> = (0..PREVIEWED).map(|number| format!("stack{number}.yaml")).collect();
+    let write_all = |count: usize| {
+        files.iter().enumerate().try_for_each(|(number, file)| {
+            let text = minimal.replace("stack: minimal", &format!("stack: number{number}"));
+            let pool = format!("zone: eu-west-3a, count: {count} }}");
+            write(&folder.path().join(file), &text.replace("zone: eu-west-3a }", &pool))
+        })
+    };
+    write_all(1)?;
+    write(&folder.path().join(".gitignore"), ".trunnion\n")?;
+    git(&["init", "--initial-branch=main"])?;
+    git(&["add", "."])?;
+    git(&["commit", "--message", "before"])?;
+    for file in &files {
+        run(&mut command(program, &["apply", file, "--yes"]))?;
+    }
+    write_all(2)?;
+    git(&["commit", "--all", "--message", "after"])?;
+    let (before, _) = sandbox.calls()?;
+    let arguments = ["preview", "--base", "main~"].into_iter().chain(files.iter().map(String::as_str));
+    let program_path = program.display().to_string();
+    let measured = [&["measure", &program_path], arguments.collect::<Vec<_>>().as_slice()].concat();
+    let output = command(&std::env::current_exe()?, &measured).stdout(Stdio::piped()).output()?;
+    let cost: Cost = serde_json::from_slice(&output.stdout)?;
+    let (after, _) = sandbox.calls()?;
+    println!(
+        "| preview of {PREVIEWED} stacks, {} calls | {} | {} ms | {:.0} ms | {} MiB |",
+        after - before,
+        program.display(),
+        cost.cpu_ms,
+        cost.wall_ms,
+        cost.peak_mib
+    );
     Ok(())
 }
 
