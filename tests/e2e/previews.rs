@@ -179,7 +179,7 @@ fn files_that_a_stack_names_are_those_of_each_side() {
     // The template alone changes, and what it was stays in the base.
     let changed = fs::read_to_string(stage.path("boot/own.tera")).unwrap() + "# more: {{ variables.packages }}\n";
     stage.write("boot/own.tera", changed);
-    stage.edit("boot/own.tera }", "boot/own.tera, variables: { packages: hunter2-hunter2 } }");
+    stage.edit("boot/own.tera }", "boot/own.tera, variables: { packages: \"hunter2's hunter2\" } }");
     let (different, code) = preview(&stage, &[]);
     assert_eq!((code, &different["stacks"][0]["base"]), (0, &Value::from("planned")), "{different}");
     assert!(different["stacks"][0]["pending"].is_null(), "{different}");
@@ -194,7 +194,14 @@ fn files_that_a_stack_names_are_those_of_each_side() {
     stage.edit("boot/own.tera", &elsewhere.path().display().to_string());
     let text = shown(&stage, &["--allow-file", &elsewhere.path().display().to_string()]);
     assert!(text.contains("data.user_data (sensitive) changed") && !text.contains("# more"), "{text}");
-    stage.edit(&elsewhere.path().display().to_string(), "boot/own.tera");
+    // Nor files that a step of CI left in the working tree, also behind a link.
+    stage.edit(&elsewhere.path().display().to_string(), "boot/link.tera");
+    fs::copy(elsewhere.path(), stage.path("left.tera")).unwrap();
+    std::os::unix::fs::symlink("../left.tera", stage.path("boot/link.tera")).unwrap();
+    stage.git(&["add", "boot/link.tera"]);
+    let text = markdown(&stage);
+    assert!(text.contains("data.user_data (sensitive) changed") && !text.contains("# more"), "{text}");
+    stage.edit("boot/link.tera", "boot/own.tera");
     // A path out of the repository is refused on both sides.
     stage.edit("boot/own.tera", "../../../../../../proc/self/environ");
     let text = markdown(&stage);

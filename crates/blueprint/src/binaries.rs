@@ -72,8 +72,9 @@ type Identity = ([u64; 3], [i64; 4]);
 /// The files that this process digested: many stacks have the same binary.
 static DIGESTED: LazyLock<Mutex<HashMap<Identity, Content>>> = LazyLock::new(Mutex::default);
 
-/// A file that was written less than this ago may be written once more without a later time.
-const SETTLED: Duration = Duration::from_secs(2);
+/// A file that was changed less than this ago may change once more without a later time. The second in which it changed is a part
+/// of it.
+const SETTLED: Duration = Duration::from_secs(3);
 
 impl Binaries {
     /// The binaries for all architectures of the stack's pools. No file is read yet.
@@ -217,18 +218,17 @@ impl Content {
 }
 
 /// Nothing for a file that may just be written, and on systems that do not number files.
+#[cfg(unix)]
 fn identity(metadata: &Metadata) -> Option<Identity> {
-    let age = SystemTime::now().duration_since(metadata.modified().ok()?).ok()?;
-    if age < SETTLED {
-        return None;
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
-        Some(([metadata.dev(), metadata.ino(), metadata.size()], times))
-    }
-    #[cfg(not(unix))]
+    use std::os::unix::fs::MetadataExt as _;
+    let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+    let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(metadata.ctime()).ok()?))?;
+    let is_settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED);
+    is_settled.then(|| ([metadata.dev(), metadata.ino(), metadata.size()], times))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Option<Identity> {
     None
 }
 

@@ -1,7 +1,6 @@
 //! Renders the boot template for a pool: the result is the user data of the pool's hosts.
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io::{self, Read as _},
     net::{Ipv4Addr, Ipv6Addr},
@@ -108,35 +107,31 @@ pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<Strin
     script.render(pool_name, newest(pool_name, architecture, binaries)?)
 }
 
-/// The user data of a pool's hosts for readers of the repository, to compare it with that of another commit. Values of
-/// `generator.variables` in the stack's own template are digests, and so is the generator binary where the stack names none. `None`
-/// for a template from outside of the repository, whose content is not theirs.
+/// The user data of a pool's hosts for readers of the repository, to compare it with that of another commit. Digests stand for values
+/// of `generator.variables` in the stack's own template, and for the generator binary where the stack names none. `None` for a template
+/// from outside of the repository, whose content is not theirs.
 pub fn reviewed(stack: &Stack, pool_name: &str) -> Result<Option<String>, BlueprintError> {
     if stack.generator.template.as_ref().is_some_and(|path| stack.files.is_allowed_beside(path)) {
         return Ok(None);
     }
+    let mut shown = stack.clone();
+    if shown.generator.template.is_some() {
+        // Before they are rendered: a template may change how a value is written.
+        for value in shown.generator.variables.values_mut().filter(|value| value.trim().len() >= SHORTEST_SECRET) {
+            *value = format!("(sha256:{:.12})", hex(&Sha256::digest(&value)));
+        }
+    }
     let architecture = pool(stack, pool_name)?.instance_type.architecture;
     let sha256 = stack.generator.sha256.get(&architecture).map_or(ANY_BINARY, String::as_str);
     let nothing = Observed::default();
-    let script = Script::read(stack, &nothing)?;
-    let text = script.render(pool_name, sha256)?;
-    Ok(Some(if script.own().is_some() { without_values(text, &stack.generator.variables) } else { text }))
+    Script::read(&shown, &nothing)?.render(pool_name, sha256).map(Some)
 }
 
 /// Stands for the digest of a binary that nobody reads.
 const ANY_BINARY: &str = "(the generator binary)";
 
-/// Shorter values are no secrets, and are found in other words, too.
+/// Shorter values are no secrets, and a template may decide by them.
 const SHORTEST_SECRET: usize = 6;
-
-/// A text in which digests stand for values, the longest first, as one may be a part of another.
-fn without_values(text: String, variables: &BTreeMap<String, String>) -> String {
-    let mut values: Vec<&str> = variables.values().flat_map(|value| value.lines().chain([value.as_str()])).collect();
-    values.retain(|value| value.trim().len() >= SHORTEST_SECRET);
-    values.sort_by_key(|value| Reverse(value.len()));
-    let digest = |value: &str| format!("(sha256:{:.12})", hex(&Sha256::digest(value)));
-    values.into_iter().fold(text, |text, value| text.replace(value, &digest(value)))
-}
 
 /// The digest of the newest generator binary for a pool's hosts.
 pub(crate) fn newest<'b>(

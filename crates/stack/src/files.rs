@@ -84,6 +84,11 @@ impl Files {
         &self.root
     }
 
+    /// Whether they are those of another time.
+    pub fn are_of_revision(&self) -> bool {
+        self.revision.is_some()
+    }
+
     /// Whether a file is one that the command line names beside those of the repository.
     pub fn is_allowed_beside(&self, path: &Path) -> bool {
         self.allowed.contains(&whole(path)) || fs::canonicalize(path).is_ok_and(|found| self.allowed.contains(&found))

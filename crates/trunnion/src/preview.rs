@@ -5,7 +5,7 @@
 
 mod pairs;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use trunnion_blueprint as blueprint;
@@ -20,6 +20,7 @@ pub use self::pairs::{BaseFiles, Pair, pairs};
 use self::pairs::{Side, is_same_stack, problem};
 use crate::{
     Engine, Error, Options, OverBudget, Policies, Request,
+    commit::is_tracked,
     connected::{Parts, until},
     duration,
     offline::Offline,
@@ -222,14 +223,18 @@ fn command(verb: &str, origin: &Origin) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// The user data that a plan changes.
+/// The user data that a plan changes. Beside the files of a repository, a machine of CI may have some that only it should read.
 fn user_data(base: &Stack, head: &Stack, plan: &Document) -> Vec<Texts> {
     let path = "data.user_data";
     let changes = |change: &&DocumentChange| {
         change.address.kind.as_str() == LaunchTemplate::KIND && change.differences.iter().any(|it| it.path == path)
     };
     let texts = |change: &DocumentChange| {
-        let text = |stack: &Stack| blueprint::reviewed(stack, &change.address.name).ok().flatten();
+        let text = |stack: &Stack| {
+            let is_tracked = |path: &PathBuf| stack.files.are_of_revision() || is_tracked(stack.files.root(), path);
+            let is_public = stack.generator.template.as_ref().is_none_or(is_tracked);
+            is_public.then(|| blueprint::reviewed(stack, &change.address.name).ok().flatten()).flatten()
+        };
         let (before, after) = (text(base)?, text(head)?);
         let texts = Texts { address: change.address.clone(), path: path.to_owned(), before, after };
         (texts.before != texts.after).then_some(texts)
