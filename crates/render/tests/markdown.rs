@@ -78,7 +78,7 @@ fn what_does_not_fit_is_left_out_as_a_whole_and_never_what_is_lost() {
     let long = |name: usize| {
         json!({
             "address": format!("log_group.g{name}"), "action": "create", "reason": "new",
-            "desired": {"name": "x".repeat(90), "more": "ü".repeat(90)},
+            "desired": {"name": format!("{name}{}", "x".repeat(90)), "more": "ü".repeat(90)},
         })
     };
     let mut changes: Vec<Value> = (0..400).map(long).collect();
