@@ -185,15 +185,30 @@ fn files_that_a_stack_names_are_those_of_each_side() {
     assert!(different["stacks"][0]["pending"].is_null(), "{different}");
     // It is shown line by line, without what the stack puts into it.
     for text in [markdown(&stage), shown(&stage, &["--format", "html"]), different.to_string()] {
-        assert!(text.contains("# more: (sha256:") && !text.contains("hunter2"), "{text}");
+        assert!(text.contains("# more: sha256:") && !text.contains("hunter2"), "{text}");
     }
-    assert!(markdown(&stage).contains("\n+   # more: (sha256:"), "{}", markdown(&stage));
+    assert!(markdown(&stage).contains("\n+   # more: sha256:"), "{}", markdown(&stage));
     // Who reads the repository does not read files from elsewhere.
     let elsewhere = tempfile::NamedTempFile::new().unwrap();
     fs::copy(stage.path("boot/own.tera"), elsewhere.path()).unwrap();
     stage.edit("boot/own.tera", &elsewhere.path().display().to_string());
     let text = shown(&stage, &["--allow-file", &elsewhere.path().display().to_string()]);
     assert!(text.contains("data.user_data (sensitive) changed") && !text.contains("# more"), "{text}");
+    // A template that decides by a value is not shown at all: with a digest, it would be another one.
+    stage.edit(&elsewhere.path().display().to_string(), "boot/own.tera");
+    let own = fs::read_to_string(stage.path("boot/own.tera")).unwrap();
+    stage.write(
+        "boot/own.tera",
+        format!("{own}{{% if variables.packages is starting_with('hunter2') %}}# decided{{% endif %}}\n"),
+    );
+    let text = markdown(&stage);
+    assert!(text.contains("data.user_data (sensitive) changed") && !text.contains("# decided"), "{text}");
+    // What was a variable in the base is none in the template either.
+    stage.write("boot/own.tera", format!("{own}# hunter2's hunter2\n"));
+    let text = markdown(&stage);
+    assert!(text.contains("+   # sha256:") && !text.contains("hunter2"), "{text}");
+    stage.write("boot/own.tera", own);
+    stage.edit("boot/own.tera", &elsewhere.path().display().to_string());
     // Nor files that a step of CI left in the working tree, also behind a link.
     stage.edit(&elsewhere.path().display().to_string(), "boot/link.tera");
     fs::copy(elsewhere.path(), stage.path("left.tera")).unwrap();
@@ -279,6 +294,34 @@ fn stacks_of_one_account_share_what_is_read() {
     assert!(quotas > 0 && quotas == shared_quotas, "{quotas} quotas for one stack, {shared_quotas} for four");
     // Each further stack reads its own resources, and neither the network, nor images and types.
     assert!(four + 30 < 4 * one, "{one} calls for one stack, {four} for four");
+}
+
+/// With one endpoint for all regions, their answers differ all the same.
+#[test]
+fn stacks_of_two_regions_share_nothing() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
+    let stage = repository(&minimal()).at(&sandbox);
+    let other = minimal().replace("us-east-1", "eu-west-3").replace("stack: minimal", "stack: other");
+    stage.write("other.yaml", other);
+    stage.write("new.yaml", minimal().replace("stack: minimal", "stack: new"));
+    let ended = stage.run(&["preview", "new.yaml", "other.yaml", "--base", "main"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+}
+
+#[test]
+fn what_cannot_be_read_is_never_the_same() {
+    let stage = repository("stack: [broken\n");
+    let arguments = ["preview", "stack.yaml", "--base", "main", "--offline"];
+    let ended = stage.run_with(&arguments, &[]);
+    assert!(ended.code == 1 && ended.stdout.contains("1 stack has no plan"), "{}", ended.stdout);
+    // Without Git, a link still leads nowhere.
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    fs::write(outside.path(), "canary_key: 1\n").unwrap();
+    fs::remove_file(stage.path("stack.yaml")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), stage.path("stack.yaml")).unwrap();
+    let ended = stage.run_with(&arguments, &[("PATH", "/nonexistent")]);
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(said.contains("leads out of the repository") && !said.contains("canary"), "{said}");
 }
 
 #[test]

@@ -242,8 +242,7 @@ fn what_was_previewed_is_applied_once_it_is_merged() {
     assert!(!is_done && said.contains("is out of date"), "{said}");
     assert_eq!(sandbox.changing_calls(), changing, "nothing was changed");
     let text = comment(&github);
-    for expected in
-        ["## Not all was applied", "is out of date", "what the stack asks for has changed", "# Trunnion preview"]
+    for expected in ["## Not all was applied", "is out of date", "what the stack asks for has changed", "## `minimal`"]
     {
         assert!(text.contains(expected), "{expected} in\n{text}");
     }
@@ -257,4 +256,56 @@ fn what_was_previewed_is_applied_once_it_is_merged() {
     let text = comment(&github);
     assert!(text.contains("## Applied") && text.contains("✅ applied: stack.yaml"), "{text}");
     assert_eq!(stage.changes(&[]), [""; 0]);
+
+    // Plans that somebody put into the artifact: of a deletion, and of a file that nobody merged.
+    fs::create_dir_all(stage.path("out4/plans")).unwrap();
+    stage.succeed(&["plan", "--destroy", "--out", "out4/plans/a.json"]);
+    fs::copy(stage.path("stack.yaml"), stage.path("out4/stack.yaml")).unwrap();
+    stage.succeed(&["plan", "out4/stack.yaml", "--out", "out4/plans/b.json"]);
+    let changing = sandbox.changing_calls();
+    let (is_done, said) = action(6, "out4", &[("MODE", "apply")]);
+    assert!(!is_done && said.contains("made with options") && said.contains("Git does not track"), "{said}");
+    assert_eq!(sandbox.changing_calls(), changing, "nothing was changed");
+}
+
+/// The policies of the base, with the prices and the workload of the base.
+#[test]
+fn policies_count_with_the_prices_of_the_base() {
+    let stage = repository();
+    stage.git(&["checkout", "main"]);
+    fs::create_dir(stage.path("policies")).unwrap();
+    stage.write(
+        "policies/cost.rego",
+        "package trunnion.cost\n\ndeny contains \"too much\" if to_number(input.remarks.estimate.cost.hourly) > 0.5\n",
+    );
+    stage.commit();
+    stage.git(&["checkout", "-B", "work"]);
+    stage.edit("zone: us-east-1a }", "zone: us-east-1a, count: 4 }");
+    for prices in ["", "\nprices: { instances: { c7i.xlarge: 0.0001 }, fargate_vcpu_hour: 0, fargate_gb_hour: 0 }\n"] {
+        let text = fs::read_to_string(stage.path("stack.yaml")).unwrap();
+        stage.write("stack.yaml", text + prices);
+        let ended = stage.run_with(&["preview", "--base", "main", "--offline"], &[]);
+        assert!(ended.code == 1 && ended.stdout.contains("too much"), "{}{}", ended.stdout, ended.stderr);
+    }
+}
+
+#[test]
+fn verdicts_on_many_stacks_fit_into_a_comment() {
+    let stage = repository();
+    stage.git(&["checkout", "main"]);
+    fs::create_dir(stage.path("policies")).unwrap();
+    fs::copy(root().join("policies/tags.rego"), stage.path("policies/tags.rego")).unwrap();
+    stage.commit();
+    stage.git(&["checkout", "-B", "work"]);
+    let names: Vec<String> = (0..60).map(|number| format!("new{number}.yaml")).collect();
+    let text = fs::read_to_string(stage.path("stack.yaml")).unwrap();
+    for (number, name) in names.iter().enumerate() {
+        stage.write(name, text.replace("stack: minimal", &format!("stack: number{number}")));
+    }
+    let names = names.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["preview", "--base", "main", "--offline"].into_iter().chain(names).collect();
+    let ended = stage.run_with(&arguments, &[]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stdout.chars().count() < 65_536, "{}", ended.stdout.chars().count());
+    assert!(ended.stdout.contains("verdicts and notes") && ended.stdout.contains("more"), "{}", ended.stdout);
 }

@@ -53,6 +53,11 @@ impl Reads {
         Self::default()
     }
 
+    /// Forgets all answers: who waits for a change must see it.
+    pub(crate) fn forget(&self) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The place of the answer to a request; nothing for one that changes something, or whose body is a stream.
     fn place(&self, request: &HttpRequest) -> Option<Place> {
         let operation = &request.extension::<Turn>()?.operation;
@@ -68,9 +73,11 @@ impl Reads {
         add(request.method().as_bytes());
         add(request.uri().as_bytes());
         add(request.headers().get("x-amz-target").unwrap_or_default().as_bytes());
-        // Who asks: what follows in the header is different at each request.
+        // Who asks which service of which region: the date between them and the signature are different at each request.
         let authorization = request.headers().get("authorization").unwrap_or_default();
-        add(authorization.split('/').next().unwrap_or_default().as_bytes());
+        let mut scope = authorization.split('/');
+        add(scope.next().unwrap_or_default().as_bytes());
+        scope.skip(1).take(2).for_each(|part| add(part.as_bytes()));
         add(request.body().bytes()?);
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(answers.entry(digest.finalize().into()).or_default()))

@@ -59,9 +59,13 @@ impl Wait<'_> {
             return Err(Ended::OutOfPatience);
         }
         tokio::select! {
-            () = context::interrupted() => Err(Ended::Interrupted),
-            () = sleep(pause(self.looks.fetch_add(1, Ordering::Relaxed), self.aws.connection.pace)) => Ok(()),
+            () = context::interrupted() => return Err(Ended::Interrupted),
+            () = sleep(pause(self.looks.fetch_add(1, Ordering::Relaxed), self.aws.connection.pace)) => {}
         }
+        if let Some(reads) = &self.aws.connection.reads {
+            reads.forget();
+        }
+        Ok(())
     }
 }
 

@@ -107,31 +107,46 @@ pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<Strin
     script.render(pool_name, newest(pool_name, architecture, binaries)?)
 }
 
-/// The user data of a pool's hosts for readers of the repository, to compare it with that of another commit. Digests stand for values
-/// of `generator.variables` in the stack's own template, and for the generator binary where the stack names none. `None` for a template
-/// from outside of the repository, whose content is not theirs.
-pub fn reviewed(stack: &Stack, pool_name: &str) -> Result<Option<String>, BlueprintError> {
+/// The user data of a pool's hosts for readers of the repository, to compare it with that of another commit. Digests stand for the
+/// generator binary where the stack names none, and in the stack's own template for `values`: those of `generator.variables` of both.
+/// `None` for a template from outside of the repository, whose content is not theirs, and for one that decides or computes by its
+/// variables.
+pub fn reviewed(stack: &Stack, pool_name: &str, values: &[&str]) -> Result<Option<String>, BlueprintError> {
     if stack.generator.template.as_ref().is_some_and(|path| stack.files.is_allowed_beside(path)) {
         return Ok(None);
-    }
-    let mut shown = stack.clone();
-    if shown.generator.template.is_some() {
-        // Before they are rendered: a template may change how a value is written.
-        for value in shown.generator.variables.values_mut().filter(|value| value.trim().len() >= SHORTEST_SECRET) {
-            *value = format!("(sha256:{:.12})", hex(&Sha256::digest(&value)));
-        }
     }
     let architecture = pool(stack, pool_name)?.instance_type.architecture;
     let sha256 = stack.generator.sha256.get(&architecture).map_or(ANY_BINARY, String::as_str);
     let nothing = Observed::default();
-    Script::read(&shown, &nothing)?.render(pool_name, sha256).map(Some)
+    let rendered = |stack: &Stack| Script::read(stack, &nothing)?.render(pool_name, sha256);
+    let text = rendered(stack)?;
+    if stack.generator.template.is_none() {
+        return Ok(Some(text));
+    }
+    let mut secrets: Vec<&str> = values.iter().copied().filter(|value| value.trim().len() >= SHORTEST_SECRET).collect();
+    secrets.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    let masked = |text: String| secrets.iter().fold(text, |text, value| text.replace(value, &digest_of(value)));
+    // A template may write a value in another way, so that digests are what it gets.
+    let mut without = stack.clone();
+    let variables = without.generator.variables.values_mut();
+    variables.filter(|value| secrets.contains(&value.as_str())).for_each(|value| *value = digest_of(value));
+    let shown = masked(rendered(&without)?);
+    // Marks with which shells quote differ between a value and its digest.
+    let bare = |text: &str| text.replace(['\'', '"', '\\'], "");
+    let plain = secrets.iter().fold(bare(&text), |text, value| text.replace(&bare(value), &digest_of(value)));
+    Ok((plain == bare(&shown)).then_some(shown))
+}
+
+/// Stands for a value: one word, which no shell needs to quote.
+fn digest_of(value: &str) -> String {
+    format!("sha256:{:.12}", hex(&Sha256::digest(value)))
 }
 
 /// Stands for the digest of a binary that nobody reads.
 const ANY_BINARY: &str = "(the generator binary)";
 
-/// Shorter values are no secrets, and a template may decide by them.
-const SHORTEST_SECRET: usize = 6;
+/// Shorter values are no secrets, and are found in other words, too.
+const SHORTEST_SECRET: usize = 4;
 
 /// The digest of the newest generator binary for a pool's hosts.
 pub(crate) fn newest<'b>(
@@ -250,8 +265,7 @@ fn check_mark(template: &str, user_data: &str) -> Result<(), BlueprintError> {
     if is_known {
         return Ok(());
     }
-    let first = user_data.lines().next().unwrap_or_default().chars().take(60).collect();
-    Err(Error::NoCloudInit { template: template.to_owned(), first })
+    Err(Error::NoCloudInit { template: template.to_owned() })
 }
 
 fn read(stack: &Stack, path: &Path) -> io::Result<String> {

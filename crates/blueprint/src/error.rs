@@ -77,12 +77,10 @@ pub enum BlueprintError {
         known: &'static str,
     },
     /// The rendered user data has no format that cloud-init knows.
-    #[error("{template} gives user data that cloud-init ignores: it begins with {first:?}")]
+    #[error("{template} gives user data that cloud-init ignores, by its first line")]
     NoCloudInit {
         /// The template's file, or that it is the built-in one.
         template: String,
-        /// The first 60 characters of the first line.
-        first: String,
     },
     /// The control plane's task definition is longer than ECS allows.
     #[error("the control plane's task definition has {size} bytes, {conf} of them its conf, but ECS allows {limit}")]

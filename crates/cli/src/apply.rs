@@ -120,10 +120,32 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Fa
         Some(file) => file.clone(),
         None => stack_file::of_plan(&arguments.file, &origin.file)?,
     };
+    if arguments.previewed {
+        is_of_a_preview(&arguments.file, &origin, &file)?;
+    }
     let reading = Reading { env: origin.environment.clone(), ..arguments.reading };
     let aim = Aim::Written(arguments.file.as_path(), Box::new(document));
     let job = Job { verb: "apply", file: &file, reading, origin, aim, is_waited_for: !arguments.no_wait };
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
+}
+
+/// Refuses what somebody could have put in the place of a preview's plan.
+fn is_of_a_preview(plan: &Path, origin: &Origin, stack: &Path) -> Result<(), Failure> {
+    let plain = Origin {
+        file: origin.file.clone(),
+        environment: origin.environment.clone(),
+        sandbox: origin.sandbox,
+        ..Origin::default()
+    };
+    let why = if *origin != plain {
+        "it was made with options such as `--destroy` or `--replace`".to_owned()
+    } else if !trunnion::is_tracked(Path::new("."), stack) {
+        format!("Git does not track its stack file `{}`", stack.display())
+    } else {
+        return Ok(());
+    };
+    let message = format!("`{}` is no plan of a preview: {why}", plan.display());
+    Err(Failure::with_help("apply::previewed", message, "read the plan, and apply it without `--previewed`"))
 }
 
 pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<ExitCode, Failure> {

@@ -292,6 +292,10 @@ pub(crate) struct Apply {
     /// The stack file of a plan document, if it has moved since the plan was made
     #[arg(long, value_name = "FILE")]
     pub(crate) stack: Option<PathBuf>,
+    /// Refuse a plan document that `trunnion preview` does not write: one with options such as `--destroy`, or of a stack file
+    /// that Git does not track
+    #[arg(long)]
+    pub(crate) previewed: bool,
     #[command(flatten)]
     pub(crate) reading: Reading,
     #[command(flatten)]

@@ -17,13 +17,15 @@ const LONGEST: u64 = 4 << 20;
 /// Makes the text of a file the comment.
 pub(crate) async fn comment(arguments: Arguments, output: Output) -> Result<ExitCode, Failure> {
     let Arguments { file, comment } = arguments;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read = if file.as_os_str() == "-" {
-        io::stdin().take(LONGEST).read_to_string(&mut text)
+        io::stdin().take(LONGEST).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(&file).and_then(|opened| opened.take(LONGEST).read_to_string(&mut text))
+        std::fs::File::open(&file).and_then(|opened| opened.take(LONGEST).read_to_end(&mut bytes))
     };
     read.map_err(|error| Failure::new("comment::file", format!("`{}` cannot be read: {error}", file.display())))?;
+    // A program that shortened it may have cut a letter.
+    let text = String::from_utf8_lossy(&bytes);
     if text.trim().is_empty() {
         return Err(Failure::new("comment::empty", format!("`{}` is empty", file.display())));
     }

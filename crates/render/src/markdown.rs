@@ -14,9 +14,6 @@ use crate::{
 /// The longest comment that GitHub takes, in characters.
 pub const LONGEST: usize = 65_536;
 
-/// How many resources share a line of a row.
-const PER_LINE: usize = 3;
-
 /// What is kept free of it for what a caller adds.
 const SPARE: usize = 1_024;
 
@@ -32,6 +29,8 @@ pub fn markdown(documents: &[Document]) -> String {
 pub(crate) enum Weight {
     /// It is never left out.
     Always,
+    /// Verdicts and notes: their number and the first ones are not left out.
+    Said,
     /// What is deleted and replaced: the reasons may be left out, not the resources.
     Lost,
     /// What is created and changed.
@@ -87,6 +86,7 @@ pub(crate) fn fitted(texts: &[Vec<Part>]) -> String {
         (Weight::Cost, "cost and capacity"),
         (Weight::Changes, "what is created and changed"),
         (Weight::Lost, "why resources are deleted and replaced"),
+        (Weight::Said, "verdicts and notes"),
     ];
     let named = named.into_iter().filter(|(weight, _)| left_out.values().any(|one| one == weight));
     match named.map(|(_, name)| name).collect::<Vec<_>>().as_slice() {
@@ -214,7 +214,6 @@ fn lost(entry: &Entry) -> Vec<String> {
 /// What is created and changed: a row for each run of resources in which the same attributes change.
 fn kept<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut joined = 1;
     for entry in entries {
         let changed = entry.changing().map(code).collect::<Vec<_>>().join(", ");
         let reason = entry.reason.iter().map(|reason| prose(reason));
@@ -222,15 +221,9 @@ fn kept<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<Vec<String>> {
         let row = [sign(entry.action), resource(entry), about.join(", ")];
         match rows.last_mut().map(Vec::as_mut_slice) {
             Some([sign, resources, about]) if *sign == row[0] && *about == row[2] && !about.is_empty() => {
-                joined += 1;
-                // A row stays one that a person reads.
-                let separator = if joined % PER_LINE == 1 { "<br>" } else { " " };
-                let _ = write!(resources, ",{separator}{}", row[1]);
+                let _ = write!(resources, ", {}", row[1]);
             }
-            _ => {
-                joined = 1;
-                rows.push(row.into());
-            }
+            _ => rows.push(row.into()),
         }
     }
     rows
@@ -324,12 +317,17 @@ fn fence(text: &str, least: usize) -> String {
     "`".repeat((longest + 1).max(least))
 }
 
-/// Text as code on one line, also in a table.
+/// Text as code on one line of a table, where a bar would end the cell.
 pub(crate) fn code(text: &str) -> String {
+    code_alone(&text.replace('|', "\\|"))
+}
+
+/// Text as code on one line, to copy.
+pub(crate) fn code_alone(text: &str) -> String {
     let text = text.replace(['\n', '\r'], " ");
     let fence = fence(&text, 1);
     let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
-    format!("{fence}{space}{}{space}{fence}", text.replace('|', "\\|"))
+    format!("{fence}{space}{text}{space}{fence}")
 }
 
 /// Text whose characters mean nothing but themselves, on one line.
@@ -338,7 +336,9 @@ pub(crate) fn prose(text: &str) -> String {
     for letter in text.chars() {
         match letter {
             '\n' | '\r' => shown.push(' '),
-            '&' => shown.push_str("&amp;"),
+            // GitLab's references and marks of changes.
+            '&' => shown.push_str("&amp;\u{200b}"),
+            '%' | '{' => shown.extend([letter, '\u{200b}']),
             '<' => shown.push_str("&lt;"),
             '>' => shown.push_str("&gt;"),
             // The mark of a mention or of an issue is followed by nothing that one can see.

@@ -11,8 +11,8 @@ use crate::{
     drift::{DriftRow, drift_claim, drift_rows},
     estimate::Estimated,
     markdown::{
-        Part, Weight, about, changes, code, cost_of, details_of, fitted, lost_of, prose, remark, remarks, summary,
-        table, words,
+        Part, Weight, about, changes, code, code_alone, cost_of, details_of, fitted, lost_of, prose, remark, remarks,
+        summary, table, words,
     },
     overview::{MISSING, NOT_COMPARED, NOT_READ, OFFLINE, ONLY_PENDING, Overview, Own, Shown, about_minutes},
     tree::Remark,
@@ -125,14 +125,17 @@ fn stack(shown: &Shown<'_>) -> Vec<Part> {
         parts.push(changes(pending, "Created and changed by what the base asks for, not applied yet"));
     }
     parts.extend(stack.drift.as_ref().map(drift));
-    let mut end = verdicts(shown);
+    parts.push(verdicts(shown));
     let notes = remarks(tree);
     if !notes.is_empty() {
-        let _ = write!(end, "\n### Notes\n\n{notes}");
+        let count = tree.warnings.len() + tree.notes.len();
+        let (text, instead) = (format!("\n### Notes\n\n{notes}"), format!("\nNotes: {count}\n"));
+        parts.push(Part { weight: Weight::Said, text, instead });
     }
+    let mut end = String::new();
     if let Some(command) = &stack.command {
         let time = stack.expected_seconds.map(|seconds| format!(", which takes {}", about_minutes(seconds)));
-        let _ = writeln!(end, "\nTo apply it: {}{}", code(&safe(command)), time.unwrap_or_default());
+        let _ = writeln!(end, "\nTo apply it: {}{}", code_alone(&safe(command)), time.unwrap_or_default());
     }
     parts.push(Part::always(end));
     let digest = format!("\nDigest of what it asks for: {}\n", code(&safe(&plan.compared.digest)));
@@ -157,8 +160,11 @@ fn drift(drift: &Drift) -> Part {
     }
 }
 
+/// How many verdicts are named where not all fit.
+const NAMED_VERDICTS: usize = 2;
+
 /// What speaks against the change.
-fn verdicts(shown: &Shown<'_>) -> String {
+fn verdicts(shown: &Shown<'_>) -> Part {
     let row = |verdict: &Verdict| {
         let sign = match verdict.severity {
             Severity::Deny => "⛔",
@@ -167,7 +173,17 @@ fn verdicts(shown: &Shown<'_>) -> String {
         let help = verdict.help.as_ref().map(|help| format!("*{}*", prose(&safe(help)))).unwrap_or_default();
         vec![sign.to_owned(), prose(&safe(&verdict.message)), help]
     };
-    table("Verdicts", &["", "what", "help"], shown.verdicts().into_iter().map(row))
+    let table_of = |verdicts: &[&Verdict]| table("Verdicts", &["", "what", "help"], verdicts.iter().copied().map(row));
+    let all = shown.verdicts();
+    let text = table_of(&all);
+    let mut instead = String::new();
+    if let Some((first, rest)) = all.split_at_checked(NAMED_VERDICTS) {
+        instead = table_of(first);
+        if !rest.is_empty() {
+            let _ = writeln!(instead, "\nand {} more", rest.len());
+        }
+    }
+    Part { weight: Weight::Said, text, instead }
 }
 
 fn said(problem: &Problem) -> String {

@@ -234,7 +234,6 @@ impl Tree {
         }
     }
 
-    /// All changes.
     /// Shows the texts of an attribute that the plan hides.
     pub(crate) fn show(&mut self, texts: &Texts) {
         let title = safe(&texts.address.to_string());
@@ -247,6 +246,7 @@ impl Tree {
         }
     }
 
+    /// All changes.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.sections.iter().flat_map(|section| &section.entries)
     }

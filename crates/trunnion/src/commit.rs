@@ -190,7 +190,7 @@ fn parents(root: &Path) -> Result<Vec<String>, CommitError> {
 }
 
 /// Whether a repository tracks a file, so that who reads the repository reads the file. A link counts as what it leads to.
-pub(crate) fn is_tracked(root: &Path, path: &Path) -> bool {
+pub fn is_tracked(root: &Path, path: &Path) -> bool {
     let (Ok(root), Ok(path)) = (fs::canonicalize(root), fs::canonicalize(path)) else { return false };
     let listed = git(&root).args(["--literal-pathspecs", "ls-files", "--error-unmatch", "--"]).arg(path).output();
     listed.is_ok_and(|listed| listed.status.success())

@@ -296,7 +296,9 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
     ) -> Result<Planned, Error> {
         let Judged { planned, binaries, uploads, .. } = self.judged(state, request, None, interrupt).await?;
         for sha256 in uploads {
-            if let Some(content) = binaries.as_ref().and_then(|binaries| binaries.content(&sha256)) {
+            let (binaries, digest) = (binaries.clone(), sha256.clone());
+            let content = tokio::task::spawn_blocking(move || binaries?.content(&digest)).await;
+            if let Ok(Some(content)) = content {
                 self.provider.supply(&sha256, content);
             }
         }

@@ -275,7 +275,7 @@ pub use trunnion_stack::{
 
 pub use crate::{
     budget::OverBudget,
-    commit::{Commit, CommitError},
+    commit::{Commit, CommitError, is_tracked},
     connected::{Engine, Planned, check},
     error::{Error, is_full},
     options::{Options, Request},

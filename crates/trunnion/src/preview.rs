@@ -13,6 +13,7 @@ pub use trunnion_engine::preview::{
     Base, InBase, Preview, Previewed, Problem, Severity, Stands, Texts, Totals, Verdict,
 };
 use trunnion_engine::{Action, Address, Document, DocumentChange, Endpoint, Origin, Place, Provider, State};
+use trunnion_estimate::Estimate;
 use trunnion_kinds::LaunchTemplate;
 use trunnion_stack::Stack;
 
@@ -178,7 +179,7 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         let plan = judged.planned.document(origin);
         let over = [
             OverBudget::of_document(head, &plan),
-            judged.estimate.and_then(|estimate| OverBudget::of(&judge, &estimate, None)),
+            judged.estimate.as_ref().and_then(|estimate| OverBudget::of(&judge, estimate, None)),
         ];
         for over in over.into_iter().flatten() {
             let verdict = Verdict {
@@ -206,9 +207,17 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
             }
         }
         // What the base asks for already is not the fault of the change.
-        if let Some(own) = previewed.own() {
-            previewed.verdicts.extend(policies::verdicts(&terms.policies, &own));
+        if let Some(mut own) = previewed.own() {
             previewed.texts = sides.map(|base| user_data(&base, head, &own)).unwrap_or_default();
+            // Nor do its own prices and workload count.
+            if let (Some(shown), Some(judged)) = (&mut own.remarks.estimate, judged.estimate) {
+                let (cost_before, virtual_users_before) = match &previewed.before {
+                    Some(before) => (before.cost.clone(), before.virtual_users),
+                    None => (judged.cost_before.clone(), judged.virtual_users_before),
+                };
+                *shown = Estimate { cost_before, virtual_users_before, ..judged };
+            }
+            previewed.verdicts.extend(policies::verdicts(&terms.policies, &own));
         }
         Ok(previewed)
     }
@@ -229,11 +238,13 @@ fn user_data(base: &Stack, head: &Stack, plan: &Document) -> Vec<Texts> {
     let changes = |change: &&DocumentChange| {
         change.address.kind.as_str() == LaunchTemplate::KIND && change.differences.iter().any(|it| it.path == path)
     };
+    let values: Vec<&str> =
+        [base, head].iter().flat_map(|stack| stack.generator.variables.values()).map(|it| &**it).collect();
     let texts = |change: &DocumentChange| {
         let text = |stack: &Stack| {
             let is_tracked = |path: &PathBuf| stack.files.are_of_revision() || is_tracked(stack.files.root(), path);
             let is_public = stack.generator.template.as_ref().is_none_or(is_tracked);
-            is_public.then(|| blueprint::reviewed(stack, &change.address.name).ok().flatten()).flatten()
+            is_public.then(|| blueprint::reviewed(stack, &change.address.name, &values).ok().flatten()).flatten()
         };
         let (before, after) = (text(base)?, text(head)?);
         let texts = Texts { address: change.address.clone(), path: path.to_owned(), before, after };

@@ -142,7 +142,7 @@ impl Pair {
     pub fn is_unchanged(&self) -> bool {
         match (&self.head, &self.base) {
             (Ok(head), Side::Stack(base)) => self.has_same_text && has_same_files(head, base),
-            (Err(_), Side::Unknown(_)) => self.has_same_text,
+            // Nothing is known of what cannot be read.
             _ => false,
         }
     }
@@ -189,11 +189,12 @@ fn text_of(file: &Path) -> Text {
 }
 
 /// Refuses a link that leads out of the repository, or into Git's own folder: what is there could be shown to the author of the link.
+/// Where Git reads no repository, the file's folder is all that there is.
 fn leads_out(base: Option<&BaseFiles>, file: &Path) -> Option<Problem> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let root = match base {
         Some(BaseFiles::Commit(commit)) => commit.root().to_path_buf(),
-        // Outside of a repository, there is nothing that a link could lead out of.
-        _ => root_of(file.parent()?).ok()?,
+        _ => root_of(folder).unwrap_or_else(|_| folder.to_path_buf()),
     };
     let (root, real) = (fs::canonicalize(root).ok()?, fs::canonicalize(file).ok()?);
     let is_inside =
@@ -292,7 +293,9 @@ fn has_same_files(one: &Stack, other: &Stack) -> bool {
         let read = stack.files.open(path).map(|mut file| io::Read::read_to_end(&mut file, &mut content));
         matches!(read, Ok(Ok(_))).then_some(content)
     };
-    names(one) == names(other) && names(one).iter().all(|path| content(one, path) == content(other, path))
+    let is_same =
+        |path: &PathBuf| content(one, path).is_some_and(|content_of_one| Some(content_of_one) == content(other, path));
+    names(one) == names(other) && names(one).iter().all(is_same)
 }
 /// Whether two versions of a stack are the same one: its resources, its place and its state.
 pub(super) fn is_same_stack(one: &Stack, other: &Stack) -> bool {
