@@ -1,6 +1,6 @@
 //! What a pull request changes, compared with its base.
 
-use std::fs;
+use std::{fs, io::Write as _};
 
 use serde_json::Value;
 use trunnion_tests::{SandboxProcess, Stage, root};
@@ -315,8 +315,8 @@ fn what_cannot_be_read_is_never_the_same() {
     let ended = stage.run_with(&arguments, &[]);
     assert!(ended.code == 1 && ended.stdout.contains("1 stack has no plan"), "{}", ended.stdout);
     // Without Git, a link still leads nowhere.
-    let outside = tempfile::NamedTempFile::new().unwrap();
-    fs::write(outside.path(), "canary_key: 1\n").unwrap();
+    let mut outside = tempfile::NamedTempFile::new().unwrap();
+    outside.write_all(b"canary_key: 1\n").unwrap();
     fs::remove_file(stage.path("stack.yaml")).unwrap();
     std::os::unix::fs::symlink(outside.path(), stage.path("stack.yaml")).unwrap();
     let ended = stage.run_with(&arguments, &[("PATH", "/nonexistent")]);

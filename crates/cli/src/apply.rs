@@ -131,13 +131,13 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Fa
 
 /// Refuses what somebody could have put in the place of a preview's plan.
 fn is_of_a_preview(plan: &Path, origin: &Origin, stack: &Path) -> Result<(), Failure> {
-    let plain = Origin {
+    let without_options = Origin {
         file: origin.file.clone(),
         environment: origin.environment.clone(),
         sandbox: origin.sandbox,
         ..Origin::default()
     };
-    let why = if *origin != plain {
+    let why = if *origin != without_options {
         "it was made with options such as `--destroy` or `--replace`".to_owned()
     } else if !trunnion::is_tracked(Path::new("."), stack) {
         format!("Git does not track its stack file `{}`", stack.display())
