@@ -78,7 +78,7 @@ fn a_preview_begins_with_everything_and_tells_apart_what_is_pending() {
 #[test]
 fn a_hundred_stacks_and_one_with_many_resources_stay_below_the_limit() {
     let hundred: Vec<Value> = (0..100).map(|number| stack(number, 5, "a.long.path.of.an.attribute")).collect();
-    for large in [of(&hundred, 40), of(&[stack(0, 600, "template")], 0)] {
+    for large in [of(&hundred, 40), of(&[stack(0, 800, "template")], 0)] {
         let text = preview(&large);
         assert!(text.chars().count() < LONGEST, "{}", text.chars().count());
         has_all_that_is_lost(&large, &text);
