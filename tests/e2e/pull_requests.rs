@@ -266,6 +266,8 @@ fn what_was_previewed_is_applied_once_it_is_merged() {
     let (is_done, said) = action(6, "out4", &[("MODE", "apply")]);
     assert!(!is_done && said.contains("made with options") && said.contains("Git does not track"), "{said}");
     assert_eq!(sandbox.changing_calls(), changing, "nothing was changed");
+    let refused = stage.run(&["apply", "--previewed", "--yes"]);
+    assert!(refused.code == 1 && refused.stderr.contains("`--previewed` is only for a plan"), "{}", refused.stderr);
 }
 
 /// The policies of the base, with the prices and the workload of the base.

@@ -64,10 +64,11 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<ExitCode, 
     if stack_file::is_plan(&arguments.file) {
         return apply_document(arguments, output).await;
     }
-    if arguments.stack.is_some() {
+    let only_for_plans = [("--stack", arguments.stack.is_some()), ("--previewed", arguments.previewed)];
+    if let Some((option, _)) = only_for_plans.into_iter().find(|(_, is_given)| *is_given) {
         let message =
-            format!("`--stack` is only for a plan document, but `{}` is not a plan", arguments.file.display());
-        return Err(Failure::with_help("apply::arguments", message, "remove `--stack`"));
+            format!("`{option}` is only for a plan document, but `{}` is not a plan", arguments.file.display());
+        return Err(Failure::with_help("apply::arguments", message, format!("remove `{option}`")));
     }
     let origin = Origin {
         file: arguments.file.display().to_string(),
