@@ -15,6 +15,25 @@ def pytest_configure():
             pytest.exit(f"`{binary.name}` is not in `{BINARIES}`: run `cargo build --workspace` first", returncode=1)
 
 
+# Each takes a minute or more. Begun last, one of them would run alone at the end.
+LONG = {
+    "test_apply_after_destroy_creates_every_kind_again",
+    "test_a_lost_stack_tag_is_out_of_reach_and_the_help_says_so",
+    "test_commands_work_with_their_policies_and_use_them",
+    "test_every_call_of_a_whole_life_is_as_the_models_have_it",
+    "test_modules_agree_with_what_trunnion_made",
+    "test_modules_make_the_platform_once_and_operate_it",
+    "test_policies_of_forget_and_import_are_enough_and_that_of_apply_is_not",
+    "test_ten_applies_at_once_work_one_after_the_other",
+    "test_the_documents_lead_from_a_new_account_to_a_stack_and_back",
+    "test_the_policy_of_plan_allows_no_change",
+}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.originalname not in LONG)
+
+
 def applied_and_stopped(folder, name) -> Setup:
     setup = Setup(folder, stack_file(name))
     try:

@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
     /// At most this many cases of each scenario, which the seed chooses
     #[arg(long, value_name = "NUMBER")]
     sample: Option<usize>,
-    /// One disturbance, which the seed chooses, at each call of every scenario, in at most six minutes
+    /// One disturbance, which the seed chooses, at each call of every scenario, in at most four minutes
     #[arg(long, conflicts_with_all = ["scenarios", "call", "sample"])]
     part: bool,
     /// Random histories instead of the cases; the seed of the first one is `--seed`
@@ -82,10 +82,10 @@ pub(crate) struct Arguments {
 const LAG: u64 = 1500;
 
 /// When a part starts no more cases, so that there is time for histories.
-const CASES_OF_PART: Duration = Duration::from_mins(3);
+const CASES_OF_PART: Duration = Duration::from_mins(2);
 
-/// When a part starts no more histories, so that it ends within six minutes.
-const PART: Duration = Duration::from_mins(5);
+/// When a part starts no more histories, so that it ends within four minutes.
+const PART: Duration = Duration::from_mins(3);
 
 /// How many histories a part has, if there is time.
 const HISTORIES_OF_PART: u64 = 8;
