@@ -87,7 +87,7 @@ fn has_address(text: &str, address: &str) {
 
 /// Compares with the file of this name. What differs between machines and versions is replaced.
 #[track_caller]
-fn golden(name: &str, text: &str) {
+pub(crate) fn golden(name: &str, text: &str) {
     let mut shown = String::new();
     let mut rest = text;
     while !rest.is_empty() {

@@ -351,6 +351,10 @@ fn drift_is_listed_apart_from_the_change() {
     for expected in [&*summary, "| `instance` | changed | `tags.cost-center` | 1 |"] {
         assert!(text.contains(expected), "{expected} in\n{text}");
     }
+    // Where the sandbox listens, and who applied it when.
+    let is_fixed = |line: &&str| !["127.0.0.1", "applied this stack at"].iter().any(|varies| line.contains(varies));
+    let lines = text.lines().filter(is_fixed);
+    crate::golden::golden("drift", &lines.flat_map(|line| [line, "\n"]).collect::<String>());
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn a_fork_gets_a_summary() {
     for expected in ["without any call to AWS", "1 to create", "USD an hour"] {
         assert!(summary.contains(expected), "{expected} in\n{summary}");
     }
+    crate::golden::golden("fork", &summary);
     assert_eq!(fs::read_dir(stage.path("out/plans")).unwrap().count(), 0, "nobody applies what was not planned in AWS");
 }
 

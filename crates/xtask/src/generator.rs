@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use crate::{Failure, root, run, target_folder};
+use crate::{Failure, cargo, root, run, target_folder};
 
 const PACKAGE: &str = "trunnion-generator";
 
@@ -52,10 +52,12 @@ pub(crate) fn build_static(profile: &str) -> Result<PathBuf, Failure> {
 fn build(target: &str, profile: &str) -> Result<PathBuf, Failure> {
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace(['-', '.'], "_"));
     // With `--target`, the flags do not reach build scripts and procedural macros, which cannot be static.
-    run(Command::new(env!("CARGO"))
+    run(cargo()
         .current_dir(root())
         .env(flags, "-C target-feature=+crt-static")
         .env_remove("RUSTFLAGS")
+        // Lints are checked for this machine's own target.
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .args(["build", "--quiet", "--locked", "--package", PACKAGE, "--target", target, "--profile", profile]))?;
     let folder = if profile == "dev" { "debug" } else { profile };
     let path = target_folder().join(target).join(folder).join(PACKAGE);

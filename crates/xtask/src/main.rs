@@ -165,9 +165,15 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
+/// Cargo: the one that runs this, else the one in the search path. Started by its own path alone, it would let a dependency's
+/// `rust-toolchain.toml` choose another compiler.
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
 /// Builds the command and the generator, and returns their folder.
 fn build(profile: &str) -> Result<PathBuf, Failure> {
-    run(Command::new(env!("CARGO")).current_dir(root()).args([
+    run(cargo().current_dir(root()).args([
         "build",
         "--quiet",
         "--package",

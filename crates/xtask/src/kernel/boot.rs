@@ -19,7 +19,7 @@ use super::{
     debian, ensure,
     stage::{self, GENERATOR, Stage, StageOptions},
 };
-use crate::{Failure, root, run, target_folder};
+use crate::{Failure, cargo, root, run, target_folder};
 
 pub(crate) const TESTS: &[Test] = &[
     ("boot_ends_with_a_healthy_generator", boot_ends_with_a_healthy_generator),
@@ -255,7 +255,7 @@ fn trunnion() -> Result<String, Failure> {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     if PROGRAM.get().is_none() {
         // The whole workspace: single packages would have other features and be compiled again.
-        run(Command::new(env!("CARGO")).current_dir(root()).args([
+        run(cargo().current_dir(root()).args([
             "test",
             "--workspace",
             "--locked",
