@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::PathBuf,
-    process::Command,
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
@@ -255,13 +254,7 @@ fn trunnion() -> Result<String, Failure> {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     if PROGRAM.get().is_none() {
         // The whole workspace: single packages would have other features and be compiled again.
-        run(cargo().current_dir(root()).args([
-            "test",
-            "--workspace",
-            "--locked",
-            "--quiet",
-            "--no-run",
-        ]))?;
+        run(cargo().current_dir(root()).args(["test", "--workspace", "--locked", "--quiet", "--no-run"]))?;
     }
     Ok(PROGRAM.get_or_init(|| target_folder().join("debug/trunnion")).display().to_string())
 }
