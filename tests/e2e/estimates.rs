@@ -44,6 +44,11 @@ fn priced(stack: &str, expected: &[(&str, u64, &str, &str, &str)], (hourly, mont
     stage.converge(&[]);
     let recorded: Value = serde_json::from_str(&stage.succeed(&["show", "--cost", "--json"]).stdout).unwrap();
     assert_eq!((&recorded["cost"]["hourly"], &recorded["without_network"]), (&json!(shown), &json!(true)));
+    // Without subnets, less is known than in a plan, and the text says so, too.
+    for figures in ["--cost", "--capacity"] {
+        let text = stage.succeed(&["show", figures]).stdout;
+        assert!(text.contains("NAT gateways and addresses that subnets give are left out"), "{text}");
+    }
     let again = serde_json::from_str::<Value>(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
     let again = &again["remarks"]["estimate"];
     assert_eq!((&again["cost"], &again["cost_before"]), (&estimate["cost"], &estimate["cost"]));

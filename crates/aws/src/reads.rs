@@ -83,7 +83,7 @@ impl Reads {
         Some(Arc::clone(answers.entry(digest.finalize().into()).or_default()))
     }
 
-    /// The answer to a request: an earlier one, or that of `send`. A success is kept, and the answer that there is no such thing.
+    /// The answer to a request: an earlier one, or that of `send`. A success is kept, and that a quota has no value.
     pub(crate) async fn answer<F>(
         &self,
         request: HttpRequest,
@@ -127,7 +127,7 @@ impl Answer {
             let body: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
             body.is_some_and(|body| body["__type"].as_str().is_some_and(|kind| kind.ends_with(NO_RESOURCE)))
         };
-        (200..300).contains(&self.status) || self.status == 404 || self.status == 400 && is_unknown()
+        (200..300).contains(&self.status) || self.status == 400 && is_unknown()
     }
 
     fn response(&self) -> Result<HttpResponse, ConnectorError> {

@@ -111,7 +111,7 @@ pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<Strin
 /// generator binary where the stack names none, and in the stack's own template for `values`: those of `generator.variables` of both.
 /// `None` for a template from outside of the repository, whose content is not theirs, and for one that decides or computes by its
 /// variables.
-pub fn reviewed(stack: &Stack, pool_name: &str, values: &[&str]) -> Result<Option<String>, BlueprintError> {
+pub fn boot_for_review(stack: &Stack, pool_name: &str, values: &[&str]) -> Result<Option<String>, BlueprintError> {
     if stack.generator.template.as_ref().is_some_and(|path| stack.files.is_allowed_beside(path)) {
         return Ok(None);
     }

@@ -48,7 +48,7 @@ use trunnion_stack::Stack;
 
 pub use crate::{
     binaries::{Binaries, Binary, Unusable},
-    boot::{USER_DATA_LIMIT, boot, reviewed},
+    boot::{USER_DATA_LIMIT, boot, boot_for_review},
     boots::{Boots, Standing},
     conf::{control_plane_conf, with_placeholders},
     error::BlueprintError,

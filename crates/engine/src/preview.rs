@@ -70,7 +70,7 @@ pub struct Previewed {
     pub before: Option<Stands>,
     /// The texts of attributes that plans hide, as the files of both sides make them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub texts: Vec<Texts>,
+    pub texts: Vec<TextDifference>,
     /// What somebody changed outside of Trunnion; absent where there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -81,7 +81,7 @@ pub struct Previewed {
 
 /// An attribute as the files of the base and those of the change make it, without what may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Texts {
+pub struct TextDifference {
     /// The resource.
     pub address: Address,
     /// Path of the attribute: `data.user_data`.

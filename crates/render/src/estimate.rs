@@ -30,9 +30,7 @@ impl Estimated {
     pub fn of(estimate: &Estimate) -> Self {
         let currency = safe(&estimate.currency);
         let mut whole = rest(estimate, &currency);
-        let network =
-            if estimate.without_network { "; without NAT gateways and addresses that subnets give" } else { "" };
-        whole.push(["in all".to_owned(), totals(&estimate.cost, &currency) + network]);
+        whole.push(["in all".to_owned(), in_all(estimate, &currency)]);
         // Nothing of what has a price is no price.
         let is_known = |amount: &Decimal| !amount.is_zero() || estimate.cost.unpriced.is_empty();
         if let Some(amount) = estimate.million_user_hours.filter(is_known) {
@@ -218,7 +216,7 @@ pub fn cost(estimate: &Estimate) -> String {
         ],
         &rows,
     );
-    let _ = write!(text, "\n  in all: {}\n", totals(&estimate.cost, &currency));
+    let _ = write!(text, "\n  in all: {}\n", in_all(estimate, &currency));
     if !estimate.unpriced.is_empty() {
         text += "  Unpriced parts are missing in these sums. To give them a price, write into `prices` of the stack file:\n  prices:\n";
         for line in price_lines(&estimate.unpriced) {
@@ -282,11 +280,22 @@ pub fn capacity(estimate: &Estimate) -> String {
     text
 }
 
+/// What everything costs, and what of it is not known.
+fn in_all(estimate: &Estimate, currency: &str) -> String {
+    let network = if estimate.without_network { "; without NAT gateways and addresses that subnets give" } else { "" };
+    totals(&estimate.cost, currency) + network
+}
+
 /// What the figures assume, and what they leave out.
 pub fn assumptions(estimate: &Estimate) -> String {
     let compared = estimate.comparison.iter().flat_map(|comparison| &comparison.assumptions);
     let lines = estimate.assumptions.iter().chain(compared).map(|line| format!("  - {}\n", safe(line)));
-    format!("{}{}", title("Assumptions"), lines.collect::<String>())
+    let network = if estimate.without_network {
+        "  - no subnet was read: NAT gateways and addresses that subnets give are left out; a plan reads them\n"
+    } else {
+        ""
+    };
+    format!("{}{}{network}", title("Assumptions"), lines.collect::<String>())
 }
 
 fn title(text: &str) -> String {

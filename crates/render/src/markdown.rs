@@ -29,7 +29,7 @@ pub fn markdown(documents: &[Document]) -> String {
 pub(crate) enum Weight {
     /// It is never left out.
     Always,
-    /// Verdicts and notes: their number and the first ones are not left out.
+    /// Verdicts and notes: their number is not left out, nor are the first verdicts.
     Said,
     /// What is deleted and replaced: the reasons may be left out, not the resources.
     Lost,

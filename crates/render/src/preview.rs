@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A preview in Markdown, shorter than [`LONGEST`](crate::markdown::LONGEST) as long as what is never left out fits: what is deleted or
-/// replaced, verdicts, notes and commands.
+/// replaced, the first verdicts of each stack, and commands.
 pub fn preview(preview: &Preview) -> String {
     let overview = Overview::of(preview);
     let mut texts = vec![vec![Part::always(head(&overview))]];
@@ -176,12 +176,10 @@ fn verdicts(shown: &Shown<'_>) -> Part {
     let table_of = |verdicts: &[&Verdict]| table("Verdicts", &["", "what", "help"], verdicts.iter().copied().map(row));
     let all = shown.verdicts();
     let text = table_of(&all);
-    let mut instead = String::new();
-    if let Some((first, rest)) = all.split_at_checked(NAMED_VERDICTS) {
-        instead = table_of(first);
-        if !rest.is_empty() {
-            let _ = writeln!(instead, "\nand {} more", rest.len());
-        }
+    let (first, rest) = all.split_at(all.len().min(NAMED_VERDICTS));
+    let mut instead = table_of(first);
+    if !rest.is_empty() {
+        let _ = writeln!(instead, "\nand {} more", rest.len());
     }
     Part { weight: Weight::Said, text, instead }
 }

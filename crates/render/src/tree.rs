@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use trunnion_engine::{Action, Applied, Document, Note, OtherHome, Summary as Counts, Value, preview::Texts};
+use trunnion_engine::{Action, Applied, Document, Note, OtherHome, Summary as Counts, Value, preview::TextDifference};
 
 use crate::{
     entry,
@@ -235,7 +235,7 @@ impl Tree {
     }
 
     /// Shows the texts of an attribute that the plan hides.
-    pub(crate) fn show(&mut self, texts: &Texts) {
+    pub(crate) fn show(&mut self, texts: &TextDifference) {
         let title = safe(&texts.address.to_string());
         let value = |text: &String| Value::Text(text.clone());
         let Some(lines) = lines::between(Some(&value(&texts.before)), Some(&value(&texts.after))) else { return };

@@ -10,7 +10,7 @@ use std::{borrow::Cow, path::PathBuf, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use trunnion_blueprint as blueprint;
 pub use trunnion_engine::preview::{
-    Base, InBase, Preview, Previewed, Problem, Severity, Stands, Texts, Totals, Verdict,
+    Base, InBase, Preview, Previewed, Problem, Severity, Stands, TextDifference, Totals, Verdict,
 };
 use trunnion_engine::{Action, Address, Document, DocumentChange, Endpoint, Origin, Place, Provider, State};
 use trunnion_estimate::Estimate;
@@ -197,9 +197,8 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         }
         previewed.drift = judged.drift.filter(|drift| !drift.is_empty());
         previewed.plan = Some(plan);
-        let sides = base.clone();
-        if let Some(base) = base {
-            let base = self.with_stack(base);
+        let base = base.map(|base| self.with_stack(base));
+        if let Some(base) = &base {
             match until(interrupt, base.plan(state, &request, interrupt)).await {
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => previewed.base = InBase::Unknown(problem(&error)),
@@ -208,7 +207,7 @@ impl<P: Provider, S: Send + Sync> Parts<P, S> {
         }
         // What the base asks for already is not the fault of the change.
         if let Some(mut own) = previewed.own() {
-            previewed.texts = sides.map(|base| user_data(&base, head, &own)).unwrap_or_default();
+            previewed.texts = base.map(|base| user_data(&base.stack, head, &own)).unwrap_or_default();
             // Nor do its own prices and workload count.
             if let (Some(shown), Some(judged)) = (&mut own.remarks.estimate, judged.estimate) {
                 let (cost_before, virtual_users_before) = match &previewed.before {
@@ -233,7 +232,7 @@ fn command(verb: &str, origin: &Origin) -> String {
 }
 
 /// The user data that a plan changes. Beside the files of a repository, a machine of CI may have some that only it should read.
-fn user_data(base: &Stack, head: &Stack, plan: &Document) -> Vec<Texts> {
+fn user_data(base: &Stack, head: &Stack, plan: &Document) -> Vec<TextDifference> {
     let path = "data.user_data";
     let changes = |change: &&DocumentChange| {
         change.address.kind.as_str() == LaunchTemplate::KIND && change.differences.iter().any(|it| it.path == path)
@@ -244,10 +243,10 @@ fn user_data(base: &Stack, head: &Stack, plan: &Document) -> Vec<Texts> {
         let text = |stack: &Stack| {
             let is_tracked = |path: &PathBuf| stack.files.are_of_revision() || is_tracked(stack.files.root(), path);
             let is_public = stack.generator.template.as_ref().is_none_or(is_tracked);
-            is_public.then(|| blueprint::reviewed(stack, &change.address.name, &values).ok().flatten()).flatten()
+            is_public.then(|| blueprint::boot_for_review(stack, &change.address.name, &values).ok().flatten()).flatten()
         };
         let (before, after) = (text(base)?, text(head)?);
-        let texts = Texts { address: change.address.clone(), path: path.to_owned(), before, after };
+        let texts = TextDifference { address: change.address.clone(), path: path.to_owned(), before, after };
         (texts.before != texts.after).then_some(texts)
     };
     plan.compared.changes.iter().filter(changes).filter_map(texts).collect()
