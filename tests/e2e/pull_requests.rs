@@ -311,7 +311,7 @@ fn verdicts_on_many_stacks_fit_into_a_comment() {
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stdout.chars().count() < 65_536, "{}", ended.stdout.chars().count());
     assert!(
-        ended.stdout.contains("verdicts and notes") && ended.stdout.contains("\nand 14 more\n"),
+        ended.stdout.contains("verdicts and notes") && ended.stdout.contains("\nand 12 more\n"),
         "{}",
         ended.stdout
     );
