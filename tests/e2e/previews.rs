@@ -296,6 +296,39 @@ fn stacks_of_one_account_share_what_is_read() {
 
 /// With one endpoint for all regions, their answers differ all the same.
 #[test]
+fn each_stack_of_a_preview_is_compared_with_what_the_others_use() {
+    let sandbox = SandboxProcess::start(&["--vcpus", "16"]);
+    let stage = repository(&minimal().replace("stack: minimal", "stack: one")).at(&sandbox);
+    let three = minimal().replace("stack: minimal", "stack: three").replace("us-east-1a }", "us-east-1a, count: 3 }");
+    stage.write("three.yaml", three);
+    stage.converge(&[]);
+    stage.succeed(&["apply", "three.yaml", "--yes"]);
+    stage.commit();
+    stage.git(&["checkout", "-B", "main"]);
+    stage.git(&["checkout", "-B", "work"]);
+    stage.edit("us-east-1a }", "us-east-1a, count: 2 }");
+    let three = fs::read_to_string(stage.path("three.yaml")).unwrap().replace("count: 3", "count: 4");
+    stage.write("three.yaml", three);
+    stage.commit();
+    let run = stage.run(&["preview", "stack.yaml", "three.yaml", "--base", "main", "--format", "json"]);
+    let preview: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr));
+    let notes = |stack: &Value| -> Vec<String> {
+        let notes = stack["plan"]["remarks"]["notes"].as_array().unwrap().iter();
+        let of_quotas = notes.filter(|note| note["code"] == "plan::quota_too_low");
+        of_quotas.map(|note| note["message"].as_str().unwrap().to_owned()).collect()
+    };
+    let stacks = preview["stacks"].as_array().unwrap();
+    let said: Vec<String> = stacks.iter().flat_map(notes).collect();
+    let says = |needed: u32, others: u32| {
+        format!(
+            "the quota of vCPUs of On-Demand Standard instances stops the apply: the stack needs {needed}, {others} are in \
+             use by others, and the quota is 16"
+        )
+    };
+    assert_eq!(said, [says(8, 12), says(16, 4)]);
+}
+
+#[test]
 fn stacks_of_two_regions_share_nothing() {
     let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);
     let stage = repository(&minimal()).at(&sandbox);

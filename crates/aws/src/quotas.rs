@@ -3,17 +3,18 @@
 //!
 //! What the stack has already counts as in use by itself, so that an applied stack needs nothing more.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aws_sdk_ec2::types::{Instance as Ec2Instance, InstanceLifecycleType};
 use aws_sdk_servicequotas::config::{Builder, retry::RetryConfig};
+use tokio::sync::OnceCell;
 use trunnion_catalog::VcpuQuota;
 use trunnion_engine::{Action, Address, Graph, Map, Note, Observed, Plan, Resource, Value};
-use trunnion_kinds::{EcsService, EcsTaskDefinition, Instance, LaunchTemplate, Market};
+use trunnion_kinds::{EcsService, EcsTaskDefinition, Instance, LaunchTemplate, Market, STACK_TAG};
 
 use crate::{
     Aws,
-    convert::{is_ours, typed},
+    convert::typed,
     error::{Class, Failure, OfCall as _},
     kinds::tagging::{filter, from_ec2},
 };
@@ -207,18 +208,54 @@ fn vcpus_of(instance_type: &str) -> u32 {
     trunnion_catalog::instance_type(instance_type).map_or(0, |found| found.vcpu)
 }
 
-/// The vCPUs of others' instances that count, by the code of their quota. Those that are stopping or stopped do not (EC2 User
-/// Guide, "On-Demand Instance quotas", read November 2026); pending ones count as soon as they run.
+/// What the stacks of a region use of its quotas: it is counted once for all connections that share their reads, because a list
+/// of all hosts of a region takes long to parse.
+#[derive(Debug, Default)]
+pub(crate) struct InUse {
+    vcpus: OnceCell<Vcpus>,
+    interfaces: OnceCell<Interfaces>,
+}
+
+/// By the stack whose tag the instance has, and the code of the quota.
+type Vcpus = BTreeMap<(Option<String>, &'static str), u32>;
+/// By the stack whose tag the interface has.
+type Interfaces = BTreeMap<Option<String>, u32>;
+
+/// The key of what a connection shares with those to the same account and region.
+fn in_use(aws: &Aws) -> Arc<InUse> {
+    let shared = || {
+        let who = aws.identity.get()?.clone();
+        let key = (who, aws.endpoint.clone(), aws.connection.region.clone());
+        Some(aws.connection.reads.as_ref()?.in_use(key))
+    };
+    shared().unwrap_or_default()
+}
+
 async fn vcpus_of_others(aws: &Aws) -> Result<BTreeMap<&'static str, u32>, Failure> {
+    let in_use = in_use(aws);
+    let mut used = BTreeMap::new();
+    for ((stack, code), vcpus) in in_use.vcpus.get_or_try_init(|| Box::pin(vcpus(aws))).await? {
+        if stack.as_ref() != Some(&aws.connection.stack) {
+            let sum: &mut u32 = used.entry(*code).or_default();
+            *sum = sum.saturating_add(*vcpus);
+        }
+    }
+    Ok(used)
+}
+
+/// The vCPUs of the instances that count. Those that are stopping or stopped do not (EC2 User Guide, "On-Demand Instance
+/// quotas", read November 2026); pending ones count as soon as they run.
+async fn vcpus(aws: &Aws) -> Result<Vcpus, Failure> {
     let states = ["pending", "running", "shutting-down"].map(str::to_owned).to_vec();
     let call = aws.clients.ec2.describe_instances().filters(filter("instance-state-name", states));
     let mut pages = call.into_paginator().page_size(1000).send();
-    let mut used = BTreeMap::new();
+    let mut used = Vcpus::new();
     while let Some(page) = pages.next().await {
         let reservations = page.of_call("ec2:DescribeInstances")?.reservations.into_iter().flatten();
         for instance in reservations.flat_map(|reservation| reservation.instances.unwrap_or_default()) {
-            if let Some((code, vcpus)) = counted(instance, &aws.connection.stack) {
-                let sum: &mut u32 = used.entry(code).or_default();
+            let stack = from_ec2(instance.tags.clone()).remove(STACK_TAG);
+            if let Some((code, vcpus)) = counted(instance) {
+                let sum = used.entry((stack, code)).or_default();
                 *sum = sum.saturating_add(vcpus);
             }
         }
@@ -226,11 +263,8 @@ async fn vcpus_of_others(aws: &Aws) -> Result<BTreeMap<&'static str, u32>, Failu
     Ok(used)
 }
 
-/// The code of the quota that counts an instance of others, and its vCPUs.
-fn counted(instance: Ec2Instance, stack: &str) -> Option<(&'static str, u32)> {
-    if is_ours(&from_ec2(instance.tags), stack) {
-        return None;
-    }
+/// The code of the quota that counts an instance, and its vCPUs.
+fn counted(instance: Ec2Instance) -> Option<(&'static str, u32)> {
     let name = instance.instance_type?;
     let is_spot = instance.instance_lifecycle == Some(InstanceLifecycleType::Spot);
     let code = VcpuQuota::of(name.as_str())?.code(is_spot)?;
@@ -241,16 +275,25 @@ fn counted(instance: Ec2Instance, stack: &str) -> Option<(&'static str, u32)> {
     Some((code, vcpus.unwrap_or_else(|| vcpus_of(name.as_str()))))
 }
 
-/// Every interface of the region that is not the stack's, also those of no instance.
+/// How many interfaces of the region are not the stack's.
 async fn interfaces_of_others(aws: &Aws) -> Result<u32, Failure> {
+    let in_use = in_use(aws);
+    let all = in_use.interfaces.get_or_try_init(|| Box::pin(interfaces(aws))).await?;
+    let others = all.iter().filter(|(stack, _)| stack.as_ref() != Some(&aws.connection.stack));
+    Ok(others.fold(0, |sum, (_, count)| sum.saturating_add(*count)))
+}
+
+/// Every interface of the region, also those of no instance.
+async fn interfaces(aws: &Aws) -> Result<Interfaces, Failure> {
     let mut pages = aws.clients.ec2.describe_network_interfaces().into_paginator().page_size(1000).send();
-    let mut count: u32 = 0;
+    let mut all = Interfaces::new();
     while let Some(page) = pages.next().await {
-        let interfaces = page.of_call("ec2:DescribeNetworkInterfaces")?.network_interfaces.into_iter().flatten();
-        let others = interfaces.filter(|one| !is_ours(&from_ec2(one.tag_set.clone()), &aws.connection.stack));
-        count = count.saturating_add(number(others.count()));
+        for interface in page.of_call("ec2:DescribeNetworkInterfaces")?.network_interfaces.into_iter().flatten() {
+            let count = all.entry(from_ec2(interface.tag_set).remove(STACK_TAG)).or_default();
+            *count = count.saturating_add(1);
+        }
     }
-    Ok(count)
+    Ok(all)
 }
 
 /// The note of a quota that is too low for a plan.

@@ -15,14 +15,18 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
-use crate::pace::Turn;
+use crate::{pace::Turn, quotas::InUse};
 
 /// The answers to the reads of one moment, such as one preview of many stacks. Connections that have the same one send equal
 /// requests once. What is changed meanwhile is not seen.
 #[derive(Clone, Default)]
 pub struct Reads {
     answers: Arc<Mutex<HashMap<[u8; 32], Place>>>,
+    in_use: Arc<Mutex<HashMap<Region, Arc<InUse>>>>,
 }
+
+/// The identity that asks, the endpoint if it is not AWS's, and the region.
+type Region = (String, Option<String>, String);
 
 impl fmt::Debug for Reads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +60,13 @@ impl Reads {
     /// Forgets all answers: who waits for a change must see it.
     pub(crate) fn forget(&self) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What is in use in a region.
+    pub(crate) fn in_use(&self, region: Region) -> Arc<InUse> {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(in_use.entry(region).or_default())
     }
 
     /// The place of the answer to a request; nothing for one that changes something, or whose body is a stream.

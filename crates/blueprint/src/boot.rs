@@ -171,10 +171,15 @@ pub(crate) struct Script<'s> {
 
 impl<'s> Script<'s> {
     pub(crate) fn read(stack: &'s Stack, observed: &'s Observed) -> Result<Self, BlueprintError> {
-        let (name, text) = template(stack)?;
-        let template = match (&stack.template_program, &stack.generator.template) {
-            (Some(program), Some(_)) => Template::apart(name, text, program)?,
-            _ => Template::here(name, text)?,
+        let template = match (&stack.generator.template, &stack.template_program) {
+            (None, _) => built_in(stack)?,
+            (Some(path), program) => {
+                let (name, text) = own(stack, path)?;
+                match program {
+                    Some(program) => Template::apart(name, text, program)?,
+                    None => Template::here(name, text)?,
+                }
+            }
         };
         Ok(Self { stack, version: VERSION, observed, template })
     }
@@ -183,7 +188,7 @@ impl<'s> Script<'s> {
     pub(crate) fn first(stack: &'s Stack, observed: &'s Observed) -> Result<Option<Self>, BlueprintError> {
         let is_built_in = stack.generator.template.is_none();
         let parse = || {
-            let template = Template::here(FIRST_NAME.to_owned(), FIRST.to_owned())?;
+            let template = Template::built_in(FIRST_NAME, FIRST)?;
             Ok(Self { stack, version: FIRST_VERSION, observed, template })
         };
         is_built_in.then(parse).transpose()
@@ -222,18 +227,19 @@ impl<'s> Script<'s> {
     }
 }
 
-/// The template's name for messages, and its text.
-fn template(stack: &Stack) -> Result<(String, String), BlueprintError> {
-    let Some(path) = &stack.generator.template else {
-        let unknown = stack.generator.variables.keys().find(|name| !KNOWN_VARIABLES.contains(&name.as_str()));
-        return match unknown {
-            Some(name) => Err(Error::UnknownVariable { name: name.clone(), known: KNOWN_VARIABLES_IN_WORDS }),
-            None => Ok((BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned())),
-        };
-    };
-    let text = read(stack, path).map_err(|source| Error::Template { path: path.clone(), source })?;
+fn built_in(stack: &Stack) -> Result<Template, BlueprintError> {
+    let unknown = stack.generator.variables.keys().find(|name| !KNOWN_VARIABLES.contains(&name.as_str()));
+    match unknown {
+        Some(name) => Err(Error::UnknownVariable { name: name.clone(), known: KNOWN_VARIABLES_IN_WORDS }),
+        None => Template::built_in(BUILT_IN_NAME, BUILT_IN),
+    }
+}
+
+/// The name of the stack's own template for messages, and its text.
+fn own(stack: &Stack, path: &Path) -> Result<(String, String), BlueprintError> {
+    let text = read(stack, path).map_err(|source| Error::Template { path: path.to_path_buf(), source })?;
     if text.len() as u64 > LONGEST_TEMPLATE {
-        return Err(Error::TemplateTooLong { path: path.clone(), limit: LONGEST_TEMPLATE });
+        return Err(Error::TemplateTooLong { path: path.to_path_buf(), limit: LONGEST_TEMPLATE });
     }
     // Remove a byte order mark and Windows line ends: cloud-init and shells do not understand them. Also, a checkout on
     // Windows would otherwise replace every host.

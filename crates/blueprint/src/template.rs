@@ -3,9 +3,11 @@
 //! for that.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Read, Write},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +35,7 @@ pub(crate) struct Template {
 }
 
 enum How {
-    Here(Box<Tera>),
+    Here(Arc<Tera>),
     Apart(PathBuf),
 }
 
@@ -56,7 +58,21 @@ impl Template {
     /// A template that this process renders. `name` is the one in messages.
     pub(crate) fn here(name: String, text: String) -> Result<Self, Error> {
         let tera = parsed(&name, &text).map_err(|failed| failed.of(&name))?;
-        Ok(Self { name, text, how: How::Here(Box::new(tera)) })
+        Ok(Self { name, text, how: How::Here(Arc::new(tera)) })
+    }
+
+    /// A template of this program, which is parsed once.
+    pub(crate) fn built_in(name: &'static str, text: &'static str) -> Result<Self, Error> {
+        static PARSED: Mutex<BTreeMap<&str, Arc<Tera>>> = Mutex::new(BTreeMap::new());
+        let mut known = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+        let tera = if let Some(tera) = known.get(name) {
+            Arc::clone(tera)
+        } else {
+            let tera = Arc::new(parsed(name, text).map_err(|failed| failed.of(name))?);
+            known.insert(name, Arc::clone(&tera));
+            tera
+        };
+        Ok(Self { name: name.to_owned(), text: text.to_owned(), how: How::Here(tera) })
     }
 
     /// A template that this program renders in a process of its own.
