@@ -20,7 +20,7 @@ from stage import CREDENTIALS, ROOT, TRUNNION
 from test_moto import Moto
 
 DATA = ROOT / "crates/catalog/data"
-PRODUCTS = json.loads((ROOT / "crates/xtask/src/catalog/recorded.json").read_text())
+PRODUCTS = json.loads((ROOT / "crates/catalog-update/src/recorded.json").read_text())
 # What AWS's pages say of bandwidth, interfaces and addresses of these types, moto's copy does not.
 FROM_PAGES = 17
 # No recorded product was found.
@@ -97,7 +97,7 @@ def run(aws, folder, *arguments):
     _, _, captures = aws
     names = {f"AWS_ENDPOINT_URL_{name}": capture.endpoint for name, capture in captures.items()}
     return subprocess.run(
-        [TRUNNION.with_name("xtask"), "catalog", "--folder", folder, *arguments],
+        [TRUNNION.with_name("catalog-update"), "--folder", folder, *arguments],
         env={"PATH": os.environ["PATH"], "HOME": str(folder), **names, **CREDENTIALS},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

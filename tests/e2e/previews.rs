@@ -294,7 +294,6 @@ fn stacks_of_one_account_share_what_is_read() {
     assert!(four + 30 < 4 * one, "{one} calls for one stack, {four} for four");
 }
 
-/// With one endpoint for all regions, their answers differ all the same.
 #[test]
 fn each_stack_of_a_preview_is_compared_with_what_the_others_use() {
     let sandbox = SandboxProcess::start(&["--vcpus", "16"]);
@@ -328,6 +327,7 @@ fn each_stack_of_a_preview_is_compared_with_what_the_others_use() {
     assert_eq!(said, [says(8, 12), says(16, 4)]);
 }
 
+/// With one endpoint for all regions, their answers differ all the same.
 #[test]
 fn stacks_of_two_regions_share_nothing() {
     let sandbox = SandboxProcess::start(&["--vcpus", "1000"]);

@@ -208,8 +208,8 @@ fn vcpus_of(instance_type: &str) -> u32 {
     trunnion_catalog::instance_type(instance_type).map_or(0, |found| found.vcpu)
 }
 
-/// What the stacks of a region use of its quotas: it is counted once for all connections that share their reads, because a list
-/// of all hosts of a region takes long to parse.
+/// What the stacks of a region use of its quotas. Connections that share their reads count it once: the answers are about all
+/// hosts of the region, and each stack would parse them again.
 #[derive(Debug, Default)]
 pub(crate) struct InUse {
     vcpus: OnceCell<Vcpus>,
@@ -221,16 +221,17 @@ type Vcpus = BTreeMap<(Option<String>, &'static str), u32>;
 /// By the stack whose tag the interface has.
 type Interfaces = BTreeMap<Option<String>, u32>;
 
-/// The key of what a connection shares with those to the same account and region.
+/// What is in use in the region of a connection: shared with others of the same identity and region, if they share their reads.
 fn in_use(aws: &Aws) -> Arc<InUse> {
     let shared = || {
         let who = aws.identity.get()?.clone();
-        let key = (who, aws.endpoint.clone(), aws.connection.region.clone());
-        Some(aws.connection.reads.as_ref()?.in_use(key))
+        let asker = (who, aws.endpoint.clone(), aws.connection.region.clone());
+        Some(aws.connection.reads.as_ref()?.in_use(asker))
     };
     shared().unwrap_or_default()
 }
 
+/// The vCPUs of others' instances that count, by the code of their quota.
 async fn vcpus_of_others(aws: &Aws) -> Result<BTreeMap<&'static str, u32>, Failure> {
     let in_use = in_use(aws);
     let mut used = BTreeMap::new();

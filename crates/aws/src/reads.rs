@@ -22,11 +22,11 @@ use crate::{pace::Turn, quotas::InUse};
 #[derive(Clone, Default)]
 pub struct Reads {
     answers: Arc<Mutex<HashMap<[u8; 32], Place>>>,
-    in_use: Arc<Mutex<HashMap<Region, Arc<InUse>>>>,
+    in_use: Arc<Mutex<HashMap<Asker, Arc<InUse>>>>,
 }
 
 /// The identity that asks, the endpoint if it is not AWS's, and the region.
-type Region = (String, Option<String>, String);
+type Asker = (String, Option<String>, String);
 
 impl fmt::Debug for Reads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,10 +63,10 @@ impl Reads {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// What is in use in a region.
-    pub(crate) fn in_use(&self, region: Region) -> Arc<InUse> {
+    /// What is in use in the region of the one that asks.
+    pub(crate) fn in_use(&self, asker: Asker) -> Arc<InUse> {
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(in_use.entry(region).or_default())
+        Arc::clone(in_use.entry(asker).or_default())
     }
 
     /// The place of the answer to a request; nothing for one that changes something, or whose body is a stream.

@@ -227,6 +227,7 @@ impl<'s> Script<'s> {
     }
 }
 
+/// The built-in template, if the stack gives it no variables that it does not know.
 fn built_in(stack: &Stack) -> Result<Template, BlueprintError> {
     let unknown = stack.generator.variables.keys().find(|name| !KNOWN_VARIABLES.contains(&name.as_str()));
     match unknown {

@@ -73,7 +73,10 @@ struct Case {
 
 impl Case {
     const fn new(simulation: &'static str, users: u64, tls: bool, stay: bool) -> Self {
-        Self { load: Load { simulation, users, tls, ramp: 4, hold: 5, pause_millis: 1_000 }, stay }
+        // Gatling ends at this time even if users still connect. Five seconds were too short for 1,600 TLS handshakes of HTTP/2 on two
+        // busy cores (1,139 and 1,498 of them, November 2026).
+        let hold = if tls { 26 } else { 5 };
+        Self { load: Load { simulation, users, tls, ramp: 4, hold, pause_millis: 1_000 }, stay }
     }
 }
 
@@ -90,11 +93,7 @@ const CASES: &[Case] = &[
     Case::new("ClosedNewConnections", 640, false, false),
     Case::new("WebSocket", 6_400, false, true),
     Case::new("TlsClosed", 1_600, true, true),
-    Case {
-        // A machine that is busy takes more than ten seconds for so many handshakes with ALPN.
-        load: Load { simulation: "Http2", users: 1_600, tls: true, ramp: 4, hold: 26, pause_millis: 0 },
-        stay: true,
-    },
+    Case::new("Http2", 1_600, true, true),
 ];
 
 /// Memory of one JVM with this many WebSocket users, as [`long::memory`] measures it. The stage must be free.

@@ -6,7 +6,6 @@ mod bench;
 mod boot_vm;
 #[cfg(target_os = "linux")]
 mod capacity;
-mod catalog;
 mod demo;
 #[cfg(target_os = "linux")]
 mod gatling;
@@ -28,6 +27,7 @@ mod sandbox;
 mod transcript;
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -58,7 +58,12 @@ enum Chore {
     #[cfg(unix)]
     Killpoints(killpoints::Arguments),
     /// Rewrite the tables of instance types and prices from AWS's APIs; needs credentials, and changes nothing in AWS
-    Catalog(catalog::Arguments),
+    #[command(disable_help_flag = true)]
+    Catalog {
+        /// The arguments of the package `catalog-update`; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Build the generator as one static file in `dist/`
     Generator(generator::Arguments),
     /// Test the generator on this machine's kernel, in network namespaces; needs root
@@ -119,7 +124,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             result => result.map(drop),
         },
-        Chore::Catalog(arguments) => catalog::catalog(&arguments),
+        Chore::Catalog { arguments } => update_catalog(&arguments),
         Chore::Generator(arguments) => generator::generator(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Kernel(arguments) => match kernel::kernel(&arguments) {
@@ -175,7 +180,6 @@ fn cargo() -> Command {
 fn build(profile: &str) -> Result<PathBuf, Failure> {
     run(cargo().current_dir(root()).args([
         "build",
-        "--quiet",
         "--package",
         "trunnion-cli",
         "--package",
@@ -184,6 +188,12 @@ fn build(profile: &str) -> Result<PathBuf, Failure> {
         profile,
     ]))?;
     Ok(target_folder().join(if profile == "dev" { "debug" } else { profile }))
+}
+
+/// Runs the package that writes the catalog.
+fn update_catalog(arguments: &[OsString]) -> Result<(), Failure> {
+    let manifest = root().join("Cargo.toml");
+    run(cargo().args(["run", "--package", "catalog-update", "--manifest-path"]).arg(manifest).arg("--").args(arguments))
 }
 
 /// Cargo's target folder.

@@ -6,7 +6,7 @@
 
 use trunnion_catalog::prices::Item;
 
-use super::products::Query;
+use crate::products::Query;
 
 /// The query of an item.
 pub(super) const fn query(item: Item) -> Query<'static> {

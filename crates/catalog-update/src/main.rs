@@ -1,4 +1,4 @@
-//! `cargo xtask catalog`: rewrites the tables of instance types and prices from AWS's APIs: `DescribeInstanceTypes`,
+//! `cargo xtask catalog`, a package of its own so that other chores do not compile the AWS SDKs: rewrites the tables of instance types and prices from AWS's APIs: `DescribeInstanceTypes`,
 //! `DescribeSpotPriceHistory` and `GetProducts` of the Price List Query API. It changes nothing in AWS.
 //!
 //! Nothing is written before every answer is there. The calls go where the AWS CLI would send them, so that
@@ -14,22 +14,26 @@ use std::{
     error::Error,
     fs,
     path::{Path, PathBuf},
+    process::ExitCode,
     time::SystemTime,
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
-use clap::{Args, ValueEnum};
+use clap::{Parser, ValueEnum};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::Runtime;
 use trunnion_catalog::prices::Item;
 
-use self::products::{Priced, Query};
-use crate::{Failure, root};
+use crate::products::{Priced, Query};
 
-/// The tables to rewrite.
-#[derive(Debug, Args)]
-pub(crate) struct Arguments {
+/// The error of the chore.
+type Failure = Box<dyn Error>;
+
+/// Rewrite the tables of instance types and prices from AWS's APIs; needs credentials, and changes nothing in AWS
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask catalog")]
+struct Arguments {
     /// Only this table; every table without it
     #[arg(long, value_name = "TABLE")]
     only: Vec<Table>,
@@ -74,9 +78,21 @@ const PRICE_LIST: &str = "us-east-1";
 /// How many questions are open at once.
 const AT_ONCE: usize = 8;
 
+#[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+fn main() -> ExitCode {
+    match update(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Asks AWS, and writes the tables that differ.
-pub(crate) fn catalog(arguments: &Arguments) -> Result<(), Failure> {
-    let folder = arguments.folder.clone().unwrap_or_else(|| root().join("crates/catalog/data"));
+fn update(arguments: &Arguments) -> Result<(), Failure> {
+    let of_the_repository = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../catalog/data");
+    let folder = arguments.folder.clone().unwrap_or_else(of_the_repository);
     let now = DateTime::from(SystemTime::now());
     Runtime::new()?.block_on(rewrite(arguments, &folder, now))
 }
@@ -121,7 +137,7 @@ async fn rewrite(arguments: &Arguments, folder: &Path, now: DateTime) -> Result<
     }
     let names: Vec<&str> = unknown.into_iter().map(Item::as_str).collect();
     Err(format!(
-        "AWS's price list has no product for {}: their lines stay as they are. Correct the query in `crates/xtask/src/catalog/items.rs`",
+        "AWS's price list has no product for {}: their lines stay as they are. Correct the query in `crates/catalog-update/src/items.rs`",
         names.join(", ")
     )
     .into())
