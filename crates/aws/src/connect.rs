@@ -368,14 +368,18 @@ impl Setup {
     ) -> Result<Self, ConnectError> {
         let peer = peer(connection, Arc::new(Source::given()), BTreeMap::new());
         let transcript = connection.transcript.clone();
-        let (proxies, trust) = match connection.endpoint {
-            Some(_) => (Proxies::default(), TlsContext::default()),
-            None => (Proxies::of(environment)?, trust::context(None, environment)?),
+        let proxies = match connection.endpoint {
+            Some(_) => Proxies::default(),
+            None => Proxies::of(environment)?,
+        };
+        let trust = || match connection.endpoint {
+            Some(_) => Ok(TlsContext::default()),
+            None => trust::context(None, environment),
         };
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(connection.region.clone()))
-            .http_client(Client::new(proxies, &trust, peer, transcript, connection.reads.clone())?)
+            .http_client(Client::new(proxies, None, trust, peer, transcript, connection.reads.clone())?)
             .credentials_provider(credentials.clone())
             .build();
         Ok(Self { config, endpoints: Endpoints::default(), buckets: buckets(connection) })
@@ -384,7 +388,8 @@ impl Setup {
     async fn of_environment(connection: &Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let proxies = Proxies::of(environment)?;
         let settings = Settings::read(environment).await?;
-        let trust = trust::context(settings.bundle.as_ref(), environment)?;
+        let bundle = settings.bundle.as_ref();
+        let trust = || trust::context(bundle, environment);
         let source = Arc::new(settings.source);
         let mut named_by = settings.endpoints.named_by.clone();
         for variable in ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"] {
@@ -404,7 +409,7 @@ impl Setup {
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(timeouts.build())
             .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS).build())
-            .http_client(Client::new(proxies, &trust, peer, transcript, connection.reads.clone())?)
+            .http_client(Client::new(proxies, bundle, trust, peer, transcript, connection.reads.clone())?)
             .load()
             .await;
         let credentials = config.credentials_provider();

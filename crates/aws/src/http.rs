@@ -42,6 +42,7 @@ use crate::{
     proxy::{Proxies, Proxy},
     reads::Reads,
     transcript::Transcript,
+    trust::Bundle,
     unanswered::{Trouble, Unanswered, find, has_request_id, is_page, names_a_request, title},
 };
 
@@ -70,6 +71,24 @@ pub(crate) struct Peer {
     pub named_by: Arc<BTreeMap<String, String>>,
 }
 
+/// The open connections without a proxy, and the certificate authorities that are trusted.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    plain: SharedHttpClient,
+    secure: SharedHttpClient,
+    trust: TlsContext,
+}
+
+impl Pool {
+    fn new(trust: TlsContext) -> Self {
+        Self {
+            plain: Builder::new().build_http(),
+            secure: Builder::new().tls_provider(provider()).tls_context(trust.clone()).build_https(),
+            trust,
+        }
+    }
+}
+
 /// The HTTP client that all SDK clients share.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -94,19 +113,26 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client that uses these proxies and trusts these certificate authorities.
+    /// A client that uses these proxies. It trusts what `trust` reads: the certificate authorities of the bundle, or else this
+    /// machine's.
     pub fn new(
         proxies: Proxies,
-        trust: &TlsContext,
+        bundle: Option<&Bundle>,
+        trust: impl FnOnce() -> Result<TlsContext, ConnectError>,
         peer: Peer,
         transcript: Option<Transcript>,
         reads: Option<Reads>,
     ) -> Result<Self, ConnectError> {
+        let pool = || trust().map(Pool::new);
+        let Pool { plain, secure, trust } = match &reads {
+            Some(reads) => reads.pool(bundle.map(|bundle| &*bundle.path), pool)?,
+            None => pool()?,
+        };
         let [http, https] = proxies.both();
         let through = |proxy: Option<&Proxy>| proxy.map(|proxy| through(proxy, trust.clone())).transpose();
         Ok(Self {
-            plain: Builder::new().build_http(),
-            secure: Builder::new().tls_provider(provider()).tls_context(trust.clone()).build_https(),
+            plain,
+            secure,
             through: [through(http)?, through(https)?],
             proxies,
             peer,

@@ -15,14 +15,15 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
-use crate::{pace::Turn, quotas::InUse};
+use crate::{connect::ConnectError, http::Pool, pace::Turn, quotas::InUse};
 
 /// The answers to the reads of one moment, such as one preview of many stacks. Connections that have the same one send equal
-/// requests once. What is changed meanwhile is not seen.
+/// requests once, and the others over the same open connections. What is changed meanwhile is not seen.
 #[derive(Clone, Default)]
 pub struct Reads {
     answers: Arc<Mutex<HashMap<[u8; 32], Place>>>,
     in_use: Arc<Mutex<HashMap<Asker, Arc<InUse>>>>,
+    pools: Arc<Mutex<HashMap<Option<String>, Pool>>>,
 }
 
 /// The identity that asks, the endpoint if it is not AWS's, and the region.
@@ -61,6 +62,21 @@ impl Reads {
     pub(crate) fn forget(&self) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The open connections of all that trust this file of certificate authorities, or those of this machine.
+    pub(crate) fn pool(
+        &self,
+        bundle: Option<&str>,
+        first: impl FnOnce() -> Result<Pool, ConnectError>,
+    ) -> Result<Pool, ConnectError> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(&bundle.map(str::to_owned)) {
+            return Ok(pool.clone());
+        }
+        let pool = first()?;
+        pools.insert(bundle.map(str::to_owned), pool.clone());
+        Ok(pool)
     }
 
     /// What is in use in the region of the one that asks.

@@ -28,6 +28,7 @@ mod waiting;
 use std::{borrow::Cow, ffi::OsString, future::Future, path::Path, process};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
+use mimalloc::MiMalloc;
 use trunnion::{Engine, ExitCode, blueprint};
 
 use self::{
@@ -35,6 +36,10 @@ use self::{
     failure::Failure,
     output::Output,
 };
+
+/// Every AWS call makes thousands of small allocations.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> process::ExitCode {
     let command = Arguments::command();
